@@ -1,0 +1,1 @@
+"""Asking in chat: is handed the gate and speaks through it."""

@@ -1,0 +1,1 @@
+"""The ways in. Each ends in the gate."""

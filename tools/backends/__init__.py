@@ -1,0 +1,1 @@
+"""How the clusters and AWS are looked at."""

@@ -1,0 +1,259 @@
+"""What a tool is handed: who calls, and ways to look. There is none to change anything with."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from tools.calls import Caller, Outcome, Progress
+from tools.errors import Code, ToolError
+from tools.plan import Change, Plan, Preview, Ref, Seen
+from tools.tiers import Tiers
+
+
+class Looks(Protocol):
+    """How one backend is looked at on behalf of one caller. Nothing here changes anything."""
+
+    async def observe(self, change: Change) -> Seen:
+        """What is there now, in the fields that the change writes."""
+        ...
+
+    async def preview(self, change: Change, plan: Plan) -> Preview:
+        """What the change would do; asks the backend (a dry run) where it can be asked.
+
+        Raises `ToolError` with the backend's own words where it would refuse the change.
+        """
+        ...
+
+
+class Table(BaseModel):
+    """A list as the API server tables it: few bytes, made for reading.
+
+    `rows` hold the cells by their column's name in lower case with underscores (`up_to_date`),
+    and `namespace`, `name`. `next` continues the list; `remaining` is how many are left.
+    """
+
+    rows: list[dict[str, Any]]
+    next: str = ""
+    remaining: int | None = None
+
+
+class Cluster(Looks, Protocol):
+    """One cluster, seen with one caller's rights."""
+
+    name: str
+
+    def ref(self, kind: str, name: str, namespace: str = "") -> Ref:
+        """A reference into this cluster; `kind` as `apps/v1/Deployment`."""
+        ...
+
+    async def get(self, ref: Ref) -> dict[str, Any]:
+        """The whole object. Raises `ToolError(NOT_FOUND)`."""
+        ...
+
+    async def find(self, ref: Ref) -> dict[str, Any] | None:
+        """The whole object, or None where there is none."""
+        ...
+
+    async def list(
+        self,
+        kind: str,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        fields: str = "",
+        limit: int = 500,
+        next: str = "",
+        parts: Literal["metadata", "whole"] = "metadata",
+    ) -> tuple[Sequence[dict[str, Any]], str]:
+        """Objects of a kind (one namespace, or all) and what continues the list."""
+        ...
+
+    async def table(
+        self,
+        kind: str,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        fields: str = "",
+        limit: int = 500,
+        next: str = "",
+        metadata: bool = False,
+    ) -> Table:
+        """The server's own table of a kind; with `metadata`, each row has the object's too."""
+        ...
+
+    async def kind(self, word: str) -> str:
+        """The full kind for what a person would write (`deploy`, `Ingress`, `batch/v1/Job`)."""
+        ...
+
+    async def logs(
+        self,
+        namespace: str,
+        pod: str,
+        *,
+        container: str = "",
+        tail: int | None = None,
+        since_s: int | None = None,
+        previous: bool = False,
+        timestamps: bool = False,
+        limit_bytes: int = 1 << 20,
+    ) -> str: ...
+
+    def follow(
+        self,
+        namespace: str,
+        pod: str,
+        *,
+        container: str = "",
+        tail: int | None = None,
+        since_s: int | None = None,
+    ) -> AsyncIterator[str]:
+        """The log's lines as they come, until the container ends."""
+        ...
+
+    def watch(
+        self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "",
+        timeout_s: float = 60,
+    ) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        """What is there (`ADDED`), then each event, until the time is up."""
+        ...
+
+    async def probe(self, kind: str, namespace: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Dry-run the creation of an object; what would be stored. Raises as `preview` does."""
+        ...
+
+    async def allowed(self, verb: str, kind: str, namespace: str = "", name: str = "") -> bool:
+        """May this caller do that here (a SelfSubjectAccessReview)?"""
+        ...
+
+
+class Aws(Looks, Protocol):
+    """One AWS account and region. Answers are boto3's own dictionaries, cut to what is used."""
+
+    at: str
+    bucket: str
+
+    def ref(self, kind: str, name: str) -> Ref: ...
+
+    async def instances(self, service: Literal["ec2", "rds"]) -> list[dict[str, Any]]:
+        """Every instance: `id`, `service`, `name`, `state`, `type`, `tenant`, `protected`, …"""
+        ...
+
+    async def instance(self, service: Literal["ec2", "rds"], id: str) -> dict[str, Any]: ...
+
+    async def prefix_usage(self, prefix: str, most: int = 10_000) -> tuple[int, int]:
+        """Objects and bytes under a prefix of the tenants' bucket (counted up to `most`)."""
+        ...
+
+    def trust(self, tenant: str, uid: str) -> dict[str, Any]:
+        """The trust policy of a tenant's role: IRSA or Pod Identity, as configured."""
+        ...
+
+
+class TenantRef(BaseModel):
+    """Where a tenant is: what the gate needs to know about it on every call."""
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    uid: str
+    cluster: str
+    isolation: str = "namespace"
+    deleting: bool = False
+
+
+class Directory(Protocol):
+    """The tenants as the clusters' namespaces say, remembered for a few seconds."""
+
+    async def find(self, name: str) -> TenantRef | None: ...
+
+    async def all(self) -> Sequence[TenantRef]: ...
+
+
+class CallRecord(BaseModel):
+    """A call as the journal has it."""
+
+    id: str
+    tool: str
+    tenant: str = ""
+    requester: str
+    person: str
+    agent: bool
+    door: str
+    arguments: dict[str, Any] = {}
+    created: datetime
+    updated: datetime
+    decided_by: str = ""
+    reason: str = ""
+    undoes: str = ""
+    undone_by: str = ""
+    outcome: Outcome
+
+
+class Calls(Protocol):
+    """The journal, as far as this caller may see it, and the decisions that the caller may take.
+
+    Every method raises `ToolError`: NOT_FOUND for what is not there or not theirs to see.
+    """
+
+    async def list(
+        self, *, state: str = "", tenant: str = "", tool: str = "", limit: int = 50, next: str = ""
+    ) -> tuple[Sequence[CallRecord], str]: ...
+
+    async def get(self, id: str) -> CallRecord: ...
+
+    async def wait(self, id: str, timeout_s: float, progress: Progress | None) -> CallRecord: ...
+
+    async def undo_plan(self, id: str) -> Plan: ...
+
+    async def approve(self, id: str, digest: str, reason: str) -> Outcome: ...
+
+    async def confirm(self, id: str, digest: str) -> Outcome: ...
+
+    async def reject(self, id: str, reason: str) -> Outcome: ...
+
+    async def freeze(self, reason: str) -> None: ...
+
+    async def resume(self) -> None: ...
+
+    async def job_result(self, tenant: str, job: str) -> dict[str, Any] | None:
+        """What the journal kept of a Job that is gone: status, exit code, the last of its log."""
+        ...
+
+
+@dataclass
+class Context:
+    """Handed to every tool. `cluster` is the tenant's (or the default one), seen with the rights
+    that the call runs with; `tenant` is the tenant the call is about, if it is about one."""
+
+    caller: Caller
+    call_id: str
+    tenant: TenantRef | None
+    cluster: Cluster
+    clusters: Mapping[str, Cluster]
+    aws: Aws | None
+    tenants: Directory
+    calls: Calls
+    tiers: Tiers
+    now: datetime
+    progress: Progress
+
+    def need_tenant(self) -> TenantRef:
+        if self.tenant is None:
+            raise ToolError(
+                Code.NOT_FOUND, "There is no such tenant.", "tenant_list shows those there are."
+            )
+        return self.tenant
+
+    def need_aws(self) -> Aws:
+        if self.aws is None:
+            raise ToolError(
+                Code.FAILED_PRECONDITION,
+                "No AWS account is configured.",
+                "Set AWS credentials and the region, and start Pilothouse again.",
+            )
+        return self.aws
+
+
