@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tools.calls import Caller, Outcome, Progress
 from tools.errors import Code, ToolError
-from tools.plan import Change, Plan, Preview, Ref, Seen
+from tools.plan import Change, Json, Plan, Preview, Ref, Seen
 from tools.tiers import Tiers
 
 
@@ -18,6 +18,10 @@ class Looks(Protocol):
 
     async def observe(self, change: Change) -> Seen:
         """What is there now, in the fields that the change writes."""
+        ...
+
+    def intended(self, change: Change) -> Json:
+        """`change.after` spelt as `observe` would spell it once the change has been made."""
         ...
 
     async def preview(self, change: Change, plan: Plan) -> Preview:
@@ -115,7 +119,12 @@ class Cluster(Looks, Protocol):
         ...
 
     def watch(
-        self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "",
+        self,
+        kind: str,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        fields: str = "",
         timeout_s: float = 60,
     ) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         """What is there (`ADDED`), then each event, until the time is up."""
@@ -255,5 +264,3 @@ class Context:
                 "Set AWS credentials and the region, and start Pilothouse again.",
             )
         return self.aws
-
-

@@ -6,8 +6,9 @@ to, the check that nothing moved in between, carrying it out, resuming it and un
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from enum import StrEnum
+from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -70,6 +71,7 @@ class Change(BaseModel):
     ref: Ref
     needs: tuple[str, ...] = ()
     seen: Seen | None = None
+    settle_s: float = Field(default=300, description="seconds it may take to take effect")
 
     @property
     def after(self) -> Json:
@@ -363,6 +365,15 @@ class Plan(BaseModel):
         order = [Undo.EXACT, Undo.RECREATES, Undo.NONE]
         return max((c.undoable for c in self.changes), key=order.index, default=Undo.EXACT)
 
+    def only(self, ids: Set[str]) -> Self:
+        """The same plan with just these changes, and no need of any other."""
+        kept = tuple(
+            c.model_copy(update={"needs": tuple(n for n in c.needs if n in ids)})
+            for c in self.changes
+            if c.id in ids
+        )
+        return self.model_copy(update={"changes": kept})
+
     def inverse(self) -> tuple["Change", ...]:
         """The changes that take this plan back, last first; those that nothing undoes are left out."""
         back = {c.id: inverse for c in self.changes if (inverse := c.inverse()) is not None}
@@ -375,6 +386,18 @@ class Plan(BaseModel):
             for c in reversed(self.changes)
             if c.id in back
         )
+
+
+def in_order(changes: Iterable[Change]) -> list[Change]:
+    """The changes with each behind what it needs. Raises `ValueError` where that cannot be."""
+    order = TopologicalSorter({c.id: set(c.needs) for c in changes})
+    by_id = {c.id: c for c in changes}
+    if unknown := {n for c in changes for n in c.needs} - by_id.keys():
+        raise ValueError(f"changes need {sorted(unknown)}, which the plan does not have")
+    try:
+        return [by_id[i] for i in order.static_order()]
+    except CycleError as error:
+        raise ValueError(f"changes need each other: {error.args[1]}") from error
 
 
 def canonical(value: Json) -> str:

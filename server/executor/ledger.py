@@ -1,0 +1,54 @@
+"""What the journal knows of a plan's changes: which were sent, applied, taken back."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Literal, NamedTuple, get_args
+
+import sqlalchemy as sa
+
+from server.journal import Journal, steps
+from tools.plan import Seen
+
+# In the order in which they happen to a change. `sent` without `applied` is what a crash or a lost
+# answer leaves: only the object itself can say. `parked` is said of a whole call (change_id "").
+Did = Literal["sent", "applied", "undone", "parked", "resumed"]
+
+
+ORDER: tuple[str, ...] = get_args(Did)
+
+
+class Step(NamedTuple):
+    did: Did
+    seen: Seen | None
+
+
+class Ledger:
+    """The steps of calls, one row for each thing done to a change."""
+
+    def __init__(self, journal: Journal, clock: Callable[[], datetime]) -> None:
+        self._journal = journal
+        self._clock = clock
+
+    async def record(
+        self, call_id: str, change_id: str, did: Did, seen: Seen | None = None
+    ) -> None:
+        row = {
+            "call_id": call_id,
+            "change_id": change_id,
+            "did": did,
+            "seen": seen and seen.model_dump(mode="json"),
+            "time": self._clock(),
+        }
+        await self._journal.run(lambda c: c.execute(sa.insert(steps).values(**row)) and None)
+
+    async def steps(self, call_id: str) -> dict[str, Step]:
+        """The last thing done to each change of a call. `seen` is how the change left the object."""
+        query = sa.select(steps).where(steps.c.call_id == call_id)
+        rows = await self._journal.run(lambda c: c.execute(query).mappings().all())
+        rows = sorted(rows, key=lambda row: (row["time"], ORDER.index(row["did"])))
+        last: dict[str, Step] = {}
+        for row in rows:
+            seen = Seen.model_validate(row["seen"]) if row["seen"] else None
+            before = last.get(row["change_id"])
+            last[row["change_id"]] = Step(row["did"], seen or (before and before.seen))
+        return last

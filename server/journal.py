@@ -1,0 +1,298 @@
+"""The journal: every call, what it was allowed to do, and how far each of its changes has come.
+
+One database, reached through SQLAlchemy Core so that DuckDB and PostgreSQL share the schema. All
+of its work runs in one thread of its own. What is waiting there when the thread gets to it goes
+into one transaction (a commit costs milliseconds, a statement does not), so changes that are
+acknowledged side by side are made durable together.
+"""
+
+import asyncio
+import json
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Self, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from tools.errors import Code, ToolError
+
+T = TypeVar("T")
+
+metadata = sa.MetaData()
+
+
+class Json(sa.types.TypeDecorator[Any]):
+    """A JSON value as text: the same bytes on every database."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> str | None:
+        return None if value is None else json.dumps(value, separators=(",", ":"), default=str)
+
+    def process_result_value(self, value: Any, dialect: Any) -> Any:
+        return None if value is None else json.loads(value)
+
+
+class Time(sa.types.TypeDecorator[datetime]):
+    """A moment in UTC. Stored without a zone: DuckDB hands zones back as the machine's own."""
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        return value and value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        return value and value.replace(tzinfo=UTC)
+
+
+meta = sa.Table(
+    "meta",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", Json, nullable=False),
+)
+
+calls = sa.Table(
+    "calls",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("created", Time, nullable=False),
+    sa.Column("updated", Time, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("tool", sa.Text, nullable=False),
+    sa.Column("arguments", Json, nullable=False),
+    sa.Column("caller", Json, nullable=False),
+    sa.Column("requester", sa.Text, nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("tenant_uid", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("plan", Json),
+    sa.Column("previews", Json),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("policy", sa.Text, nullable=False),
+    sa.Column("expires", Time),
+    sa.Column("decision", sa.Text, nullable=False),
+    sa.Column("decided_by", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("undoes", sa.Text, nullable=False),
+    sa.Column("undone_by", sa.Text, nullable=False),
+    sa.Column("result", Json),
+    sa.Column("error", Json),
+)
+
+# Apart from `calls` because DuckDB rewrites an indexed row on every update of it.
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("requester", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("call_id", sa.Text, nullable=False),
+    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("created", Time, nullable=False),
+)
+
+# What has become of each change: see `server/executor/ledger.py`.
+steps = sa.Table(
+    "steps",
+    metadata,
+    sa.Column("call_id", sa.Text, nullable=False),
+    sa.Column("change_id", sa.Text, nullable=False),
+    sa.Column("did", sa.Text, nullable=False),
+    sa.Column("seen", Json),
+    sa.Column("time", Time, nullable=False),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("time", Time, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("door", sa.Text, nullable=False),
+    sa.Column("tool", sa.Text, nullable=False),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("call_id", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column("policy", sa.Text, nullable=False),
+    sa.Column("duration_ms", sa.Float, nullable=False),
+)
+
+job_results = sa.Table(
+    "job_results",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("tenant_uid", sa.Text, primary_key=True),
+    sa.Column("job", sa.Text, primary_key=True),
+    sa.Column("saved", Time, nullable=False),
+    sa.Column("result", Json, nullable=False),
+)
+
+
+def _first(connection: sa.Connection) -> None:
+    metadata.create_all(connection)
+
+
+# Numbered by their place; each is applied once. Never edit one that was released: add another.
+MIGRATIONS: Sequence[Callable[[sa.Connection], None]] = (_first,)
+
+
+class Journal:
+    """The database and the one thread that works on it."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._drain, name="journal", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    async def open(cls, url: str) -> Self:
+        """Open (and bring up to date) the database at an SQLAlchemy URL.
+
+        Raises `ToolError` when another process holds it, it cannot be written, or a newer version
+        of Pilothouse wrote it.
+        """
+        try:
+            # One connection for the one thread: DuckDB's locks are the process's, not ours.
+            engine = sa.create_engine(url, poolclass=sa.pool.StaticPool)
+            journal = cls(engine)
+        except ImportError as error:
+            raise ToolError(
+                Code.FAILED_PRECONDITION, f"No database driver for {url.partition(':')[0]}: {error}"
+            ) from error
+        try:
+            await journal.run(migrate)
+        except ToolError:
+            await journal.close()
+            raise
+        except DBAPIError as error:
+            await journal.close()
+            raise _cannot_open(url, error) from error
+        return journal
+
+    async def run(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run `work` in a transaction, in the journal's thread.
+
+        It may be run twice, the first time undone (when something that shared its transaction
+        failed), so it must touch nothing but the connection.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._work.put(_Work(work, loop, future))
+        return await future
+
+    async def close(self) -> None:
+        self._work.put(None)
+        await asyncio.to_thread(self._thread.join, 10)
+        self.engine.dispose()
+
+    def _drain(self) -> None:
+        while (first := self._work.get()) is not None:
+            batch, last = [first], False
+            with suppress(queue.Empty):
+                while len(batch) < 256:
+                    item = self._work.get_nowait()
+                    if item is None:
+                        last = True
+                        break
+                    batch.append(item)
+            if not self._together(batch):
+                for item in batch:
+                    if not self._together([item]):
+                        item.fail()
+            if last:
+                return
+
+    def _together(self, batch: "list[_Work]") -> bool:
+        try:
+            with self.engine.begin() as connection:
+                results = [item.work(connection) for item in batch]
+        except Exception as error:
+            batch[0].error = error
+            return False
+        for item, result in zip(batch, results, strict=True):
+            item.succeed(result)
+        return True
+
+
+class _Work:
+    def __init__(
+        self,
+        work: Callable[[sa.Connection], Any],
+        loop: asyncio.AbstractEventLoop,
+        future: "asyncio.Future[Any]",
+    ) -> None:
+        self.work = work
+        self.error: Exception | None = None
+        self._loop = loop
+        self._future = future
+
+    def succeed(self, result: Any) -> None:
+        self._settle(lambda: self._future.set_result(result))
+
+    def fail(self) -> None:
+        error = self.error or RuntimeError("the journal's work failed")
+        if isinstance(error, OperationalError) and "Conflict on" in str(error):
+            error = ToolError(
+                Code.FAILED_PRECONDITION, "Somebody else was quicker.", "Read the call again."
+            )
+        self._settle(lambda: self._future.set_exception(error))
+
+    def _settle(self, set_it: Callable[[], None]) -> None:
+        def unless_gone() -> None:
+            if not self._future.done():
+                set_it()
+
+        with suppress(RuntimeError):  # the loop was closed under a caller that has gone
+            self._loop.call_soon_threadsafe(unless_gone)
+
+
+def migrate(connection: sa.Connection) -> None:
+    """Apply what is missing; a database from a newer version is refused, untouched."""
+    known = sa.inspect(connection).has_table("meta")
+    version = 0
+    if known:
+        query = sa.select(meta.c.value).where(meta.c.key == "version")
+        version = connection.execute(query).scalar() or 0
+    if version > len(MIGRATIONS):
+        raise ToolError(
+            Code.FAILED_PRECONDITION,
+            f"The state was written by a newer Pilothouse (version {version}; this one knows "
+            f"{len(MIGRATIONS)}).",
+            "Upgrade Pilothouse, or name another --state directory.",
+        )
+    for migration in MIGRATIONS[version:]:
+        migration(connection)
+    if version < len(MIGRATIONS):
+        connection.execute(sa.delete(meta).where(meta.c.key == "version"))
+        connection.execute(sa.insert(meta).values(key="version", value=len(MIGRATIONS)))
+
+
+def _cannot_open(url: str, error: Exception) -> ToolError:
+    text = str(error)
+    where = url.partition(":///")[2] or url
+    if "lock" in text:
+        return ToolError(
+            Code.FAILED_PRECONDITION,
+            f"Another process holds the state in {where}.",
+            "Use the running one (its socket is in the state directory), or stop it first.",
+        )
+    if "ermission" in text or "read-only" in text.lower() or "Cannot open file" in text:
+        return ToolError(
+            Code.FAILED_PRECONDITION,
+            f"The state in {where} cannot be written.",
+            "Make it writable for this user, or name another --state directory.",
+        )
+    return ToolError(
+        Code.FAILED_PRECONDITION,
+        f"The state in {where} cannot be opened: {text.splitlines()[0]}",
+        "Restore it from a copy, or name another --state directory.",
+    )
