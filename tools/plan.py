@@ -1,4 +1,4 @@
-"""A plan: changes as data, each an intended state of one object in one backend, with what was there.
+"""A plan: changes as data, each an intended state of one object in one backend.
 
 Everything that a call may do follows from these: its preview, the digest that an approval is bound
 to, the check that nothing moved in between, carrying it out, resuming it and undoing it.
@@ -66,6 +66,7 @@ class Change(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     undo: ClassVar[Undo] = Undo.EXACT
+    atomic: ClassVar[bool] = True  # one request, which is carried out whole or not at all
 
     id: str
     ref: Ref
@@ -192,6 +193,7 @@ class PutRole(Change):
     """An IAM role with its trust policy, its one inline policy and its tags."""
 
     op: Literal["put_role"] = "put_role"
+    atomic: ClassVar[bool] = False
     trust: dict[str, Any]
     policy: dict[str, Any]
     tags: dict[str, str] = {}
@@ -210,6 +212,7 @@ class DeleteRole(Change):
     """Delete an IAM role with its inline policies."""
 
     op: Literal["delete_role"] = "delete_role"
+    atomic: ClassVar[bool] = False
     undo: ClassVar[Undo] = Undo.RECREATES
 
     @property
@@ -256,6 +259,7 @@ class EmptyPrefix(Change):
     """Delete every object (and version) under an S3 prefix."""
 
     op: Literal["empty_prefix"] = "empty_prefix"
+    atomic: ClassVar[bool] = False
     undo: ClassVar[Undo] = Undo.NONE
 
     @property
@@ -375,7 +379,7 @@ class Plan(BaseModel):
         return self.model_copy(update={"changes": kept})
 
     def inverse(self) -> tuple["Change", ...]:
-        """The changes that take this plan back, last first; those that nothing undoes are left out."""
+        """The changes that take this plan back, last first, without those that nothing undoes."""
         back = {c.id: inverse for c in self.changes if (inverse := c.inverse()) is not None}
         needed_by: dict[str, list[str]] = {c.id: [] for c in self.changes}
         for change in self.changes:

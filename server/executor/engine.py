@@ -184,7 +184,7 @@ class _Run:
         async def made(id: str) -> Step | None:
             change, step = by_id[id], steps[id]
             if step.did != "sent":
-                return step
+                return None if step.did == "refused" else step
             now = await self._look(change)
             if change.seen is not None and same(now, change.seen):
                 return None
@@ -202,7 +202,7 @@ class _Run:
         async def bring_about(change: Change) -> None:
             if change.id not in steps or steps[change.id].did != "applied":
                 await self.ledger.record(self.call_id, change.id, "sent")
-                seen = await self._apply(change)
+                seen = await self._send(change)
                 await self.ledger.record(self.call_id, change.id, "applied", seen)
             await self._settle(change)
             self.done += 1
@@ -246,6 +246,15 @@ class _Run:
         if self.engine.stopping:
             raise Parked
 
+    async def _send(self, change: Change) -> Seen:
+        try:
+            return await self._apply(change)
+        except ToolError:
+            # A plain no to one request: what is there now is somebody else's doing, not ours.
+            if change.atomic:
+                await self.ledger.record(self.call_id, change.id, "refused")
+            raise
+
     async def _apply(self, change: Change) -> Seen:
         writes = self.writes(change.ref)
 
@@ -256,9 +265,9 @@ class _Run:
                 if not error.lost:
                     raise
                 now = await self._look(change)
-                if change.seen is None or not same(now, change.seen):
+                if canonical(now.value) == canonical(writes.intended(change)):
                     return now
-                # It never arrived, so sending it again is no repetition.
+                # It is not as intended, so sending it again (compare-and-swap) repeats nothing.
                 raise ToolError(
                     Code.UNAVAILABLE, error.message, error.hint, retry_after=error.retry_after
                 ) from error

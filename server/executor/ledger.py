@@ -11,7 +11,7 @@ from tools.plan import Seen
 
 # In the order in which they happen to a change. `sent` without `applied` is what a crash or a lost
 # answer leaves: only the object itself can say. `parked` is said of a whole call (change_id "").
-Did = Literal["sent", "applied", "undone", "parked", "resumed"]
+Did = Literal["sent", "refused", "applied", "undone", "parked", "resumed"]
 
 
 ORDER: tuple[str, ...] = get_args(Did)
@@ -42,7 +42,7 @@ class Ledger:
         await self._journal.run(lambda c: c.execute(sa.insert(steps).values(**row)) and None)
 
     async def steps(self, call_id: str) -> dict[str, Step]:
-        """The last thing done to each change of a call. `seen` is how the change left the object."""
+        """The last thing done to each change of a call; `seen` is how that left the object."""
         query = sa.select(steps).where(steps.c.call_id == call_id)
         rows = await self._journal.run(lambda c: c.execute(query).mappings().all())
         rows = sorted(rows, key=lambda row: (row["time"], ORDER.index(row["did"])))
