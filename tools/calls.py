@@ -105,6 +105,7 @@ class Outcome(BaseModel):
     summary: str = ""
     digest: str = ""
     changes: list[Preview] = []
+    notes: list[str] = []
     undo: Literal["exact", "recreates", "none", ""] = ""
     why: str = ""
     expires: datetime | None = None

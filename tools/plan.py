@@ -112,6 +112,14 @@ class Delete(Change):
         return Create(id=self.id, ref=self.ref, body=self.whole) if self.whole else None
 
 
+# What these held goes with them, so making them anew would give back an empty shell.
+HOLDERS = frozenset({"v1/Namespace", "v1/PersistentVolumeClaim"})
+
+
+def _delete(ref: Ref, id: str, body: dict[str, Any]) -> Delete:
+    return Delete(id=id, ref=ref, whole=None if ref.kind in HOLDERS else body)
+
+
 class Create(Change):
     """Create a Kubernetes object that is not there; repeated, it is created once."""
 
@@ -124,7 +132,7 @@ class Create(Change):
         return self.body
 
     def inverse(self) -> Change:
-        return Delete(id=self.id, ref=self.ref)
+        return _delete(self.ref, self.id, self.body)
 
 
 class Apply(Change):
@@ -143,7 +151,7 @@ class Apply(Change):
 
     def inverse(self) -> Change:
         if self.seen is None or self.seen.value is None:
-            return Delete(id=self.id, ref=self.ref)
+            return _delete(self.ref, self.id, self.body)
         return Apply(id=self.id, ref=self.ref, body=self.seen.value, force=True)
 
 
