@@ -1,0 +1,310 @@
+"""Settings: an option of the command line, else a `PILOTHOUSE_…` variable, else `pilothouse.toml`,
+else the default. server/settings_page.py makes docs/settings.md from what is declared here."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from tools.errors import Code, ToolError
+from tools.tiers import DEFAULT_TIERS, Isolation, Tier, Tiers
+
+PREFIX = "PILOTHOUSE_"
+FILE = "pilothouse.toml"
+
+# Read elsewhere: where the settings are, which server to talk to and as whom, and the tests'.
+OTHER_VARIABLES = ("CONFIG", "TOKEN", "URL", "TEST_", "BENCH_")
+# What Kubernetes puts into every container beside a Service that is called `pilothouse`.
+SERVICE_LINKS = ("SERVICE_HOST", "SERVICE_PORT", "PORT_")
+
+
+class Part(BaseModel):
+    """A table of the settings file. Unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ClusterConfig(Part):
+    """One cluster and how it is reached."""
+
+    kubeconfig: str = Field("", description="kubeconfig file; in-cluster if there is none")
+    context: str = Field("", description="context in it; its current one if empty")
+
+
+class AwsConfig(Part):
+    """The AWS account for tenants' roles and prefixes. Credentials are found as boto3 finds them
+    (`AWS_PROFILE`, `AWS_ENDPOINT_URL`, …)."""
+
+    region: str = Field("", description="region; `AWS_REGION` or the profile's if empty")
+    bucket: str = Field("", description="bucket that holds a prefix for every tenant")
+    trust: Literal["irsa", "pod-identity"] = Field(
+        "irsa", description="how a tenant's ServiceAccount takes on its IAM role"
+    )
+    oidc_provider: str = Field(
+        "", description="the cluster's OIDC issuer, as IAM has it, without `https://` (for `irsa`)"
+    )
+
+
+class Webhook(Part):
+    """Who is told of a call that waits for somebody."""
+
+    url: str = Field("", description="where waiting calls are announced (POST, JSON)")
+    secret: SecretStr = Field(
+        SecretStr(""), description="key of the HMAC-SHA256 in `X-Pilothouse-Signature`"
+    )
+
+
+class Approvals(Part):
+    """How calls wait."""
+
+    expiry_h: float = Field(24, gt=0, le=24 * 30, description="hours until a waiting call expires")
+    sole_operator: bool = Field(
+        False,
+        description="a lone operator may approve their own calls with a second, recorded yes",
+    )
+
+
+class Limits(Part):
+    """Bounds on what one call may take."""
+
+    wait_s: float = Field(25, ge=0, le=600, description="seconds to wait for a write to end")
+    read_s: float = Field(30, gt=0, le=600, description="seconds that a read may take")
+    settle_s: float = Field(600, gt=0, le=7200, description="seconds for one change to settle")
+    side_by_side: int = Field(8, ge=1, le=64, description="changes of a call carried out at once")
+    running: int = Field(64, ge=1, le=10_000, description="writes carried out at once, in all")
+    body_kb: int = Field(1024, ge=1, le=65_536, description="largest request, in kB")
+    answer_kb: int = Field(256, ge=4, le=65_536, description="largest answer, in kB")
+    grace_s: float = Field(20, ge=0, le=600, description="seconds to finish in when told to stop")
+
+
+class Log(Part):
+    """What is written to stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level")
+    format: Literal["auto", "json", "pretty"] = Field(
+        "auto", description="`auto` is `pretty` on a terminal"
+    )
+
+
+class Settings(BaseSettings):
+    """All settings."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    kubeconfig: str = Field(
+        "", description="kubeconfig file; else `KUBECONFIG`, `~/.kube/config`, or in-cluster"
+    )
+    context: str = Field("", description="context in it; its current one if empty")
+    clusters: dict[str, ClusterConfig] = Field(
+        {}, description="more clusters by name (the one above is `default`)"
+    )
+    aws: AwsConfig = AwsConfig()
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65_535, description="port to listen on; 0 takes a free one")
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(
+        [], description="names that a request's `Host` may have, beside the address listened on"
+    )
+    allowed_origins: Annotated[list[str], NoDecode] = Field(
+        [], description="web pages (`https://…`) that may send requests"
+    )
+    state: Path = Field(
+        default_factory=lambda: default_state(),
+        description="directory of the state (`$XDG_STATE_HOME/pilothouse`)",
+    )
+    database: str = Field(
+        "", description="SQLAlchemy URL of another database for the state, e.g. PostgreSQL"
+    )
+    read_only: bool = Field(False, description="refuse every tool that changes something")
+    toolsets: Annotated[list[str] | None, NoDecode] = Field(
+        None, description="groups of tools to offer; all if not set"
+    )
+    policy: Path | None = Field(None, description="Cedar policy file; the shipped one if not set")
+    tiers: dict[str, Tier] = Field(
+        {}, description="plan tiers by name, beside or instead of `free`, `pro`, `enterprise`"
+    )
+    isolation: Isolation = Isolation()
+    webhook: Webhook = Webhook()
+    approvals: Approvals = Approvals()
+    limits: Limits = Limits()
+    log: Log = Log()
+
+    @field_validator("allowed_hosts", "allowed_origins", "toolsets", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """`a,b` in a variable or an option is a list."""
+        if isinstance(value, str):
+            return [word.strip() for word in value.split(",") if word.strip()]
+        return value
+
+    @field_validator("tiers")
+    @classmethod
+    def _add_tiers(cls, value: dict[str, Tier]) -> dict[str, Tier]:
+        return DEFAULT_TIERS | value
+
+    @field_validator("clusters")
+    @classmethod
+    def _keep_default(cls, value: dict[str, ClusterConfig]) -> dict[str, ClusterConfig]:
+        if "default" in value:
+            raise ValueError("`default` is the cluster of `kubeconfig` and `context`")
+        return value
+
+    @property
+    def all_clusters(self) -> dict[str, ClusterConfig]:
+        """Every cluster, the default one first."""
+        default = ClusterConfig(kubeconfig=self.kubeconfig, context=self.context)
+        return {"default": default} | self.clusters
+
+    @property
+    def all_tiers(self) -> Tiers:
+        return Tiers(tiers=self.tiers or DEFAULT_TIERS, isolation=self.isolation)
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"duckdb:///{self.state.absolute() / 'state.duckdb'}"
+
+    @property
+    def loopback(self) -> bool:
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        assert isinstance(init_settings, InitSettingsSource)
+        options = dict(init_settings.init_kwargs)
+        file = options.pop("_file", None)
+        return (
+            InitSettingsSource(settings_cls, init_kwargs=options),
+            _Variables(settings_cls),
+            TomlConfigSettingsSource(settings_cls, toml_file=file),
+        )
+
+
+class _Variables(EnvSettingsSource):
+    """`PILOTHOUSE_…`, without what Kubernetes says about a Service of that name."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {
+            name: value
+            for name, value in super()._load_env_vars().items()
+            if not (name.lower() == "pilothouse_port" and str(value).startswith("tcp://"))
+        }
+
+
+def default_state() -> Path:
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "pilothouse"
+
+
+def load(config: str | Path | None = None, **options: Any) -> Settings:
+    """The settings, with the options that were given (None is not given).
+
+    The file is `config` or PILOTHOUSE_CONFIG, else pilothouse.toml here or in the state directory.
+    Raises `ToolError` naming what is wrong, and the nearest name for one that is unknown.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    config = config or os.environ.get(PREFIX + "CONFIG")
+    if config and not Path(config).is_file():
+        raise ToolError(
+            Code.INVALID_ARGUMENT, f"There is no settings file {config}.", "Check --config."
+        )
+    state = Path(given.get("state") or os.environ.get(PREFIX + "STATE") or default_state())
+    file = next((f for f in (config, FILE, state / FILE) if f and Path(f).is_file()), None)
+    _check_variables()
+    try:
+        return Settings(**{"_file": file} | given)
+    except ValidationError as error:
+        faults = [_fault(e["loc"], e["type"], e["msg"]) for e in error.errors()]
+        where = f" (read {file})" if file else ""
+        raise ToolError(
+            Code.INVALID_ARGUMENT,
+            f"Wrong settings: {'; '.join(faults)}{where}.",
+            "docs/settings.md lists every setting.",
+        ) from None
+    except (ValueError, OSError) as error:  # TOML or JSON that does not parse
+        raise ToolError(
+            Code.INVALID_ARGUMENT,
+            f"The settings cannot be read: {error}.",
+            f"Mend {file}." if file else "Check the PILOTHOUSE_ variables.",
+        ) from None
+
+
+def nearest(word: str, names: list[str]) -> str:
+    """`; did you mean …?` for a word that is nearly one of the names."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, names, 1, 0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _fault(where: tuple[int | str, ...], kind: str, message: str) -> str:
+    path = ".".join(map(str, where))
+    if kind != "extra_forbidden":
+        return f"{path}: {message.removeprefix('Value error, ')}"
+    model: Any = Settings
+    for step in where[:-1]:
+        if str(step) in model.model_fields:  # else it is a name in a table
+            model = model_in(model.model_fields[str(step)].annotation)
+    known = list(model.model_fields) if model else []
+    return f"there is no setting {path}{nearest(str(where[-1]), known)}"
+
+
+def _check_variables() -> None:
+    paths = list(names())
+    known = [variable(path) for path in paths]
+    tables = tuple(variable(path.partition("<")[0]) for path in paths if "<" in path)
+    for name in sorted(os.environ):
+        rest = name.removeprefix(PREFIX)
+        if rest == name or name in known or name.startswith(tables):
+            continue
+        if rest.startswith(OTHER_VARIABLES + SERVICE_LINKS):
+            continue
+        if any(path.startswith(f"{rest.lower()}.") for path in paths):
+            continue  # a whole table as JSON
+        raise ToolError(
+            Code.INVALID_ARGUMENT,
+            f"There is no setting for the variable {name}{nearest(name, known)}",
+            "docs/settings.md lists every setting.",
+        )
+
+
+def names(model: type[BaseModel] = Settings, above: str = "") -> Iterator[str]:
+    """Every setting by its path (`limits.wait_s`, `clusters.<name>.context`)."""
+    for name, field in model.model_fields.items():
+        inner, is_table = model_in(field.annotation), get_origin(field.annotation) is dict
+        if not inner or is_table:
+            yield above + name
+        if inner:
+            yield from names(inner, f"{above}{name}{'.<name>' if is_table else ''}.")
+
+
+def model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((m for a in get_args(annotation) if (m := model_in(a))), None)
+
+
+def variable(path: str) -> str:
+    return PREFIX + path.upper().replace(".", "__")
