@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from tools.calls import Caller, Outcome, Progress
+from tools.calls import Caller, Outcome, Progress, Role
 from tools.errors import Code, ToolError
 from tools.plan import Change, Json, Plan, Preview, Ref, Seen
 from tools.tiers import Tiers
@@ -232,6 +232,43 @@ class Calls(Protocol):
         ...
 
 
+class TokenInfo(BaseModel):
+    """A token, without the token: whose it is and what it allows (`tenants`: name to role)."""
+
+    id: str
+    subject: str
+    person: str
+    agent: bool
+    operator: bool
+    tenants: dict[str, Role] = {}
+    created: datetime
+    created_by: str
+    expires: datetime | None = None
+    last_used: datetime | None = None
+    revoked: datetime | None = None
+
+
+class Tokens(Protocol):
+    """Who may come in. Every method raises `ToolError`."""
+
+    async def create(
+        self,
+        by: Caller,
+        *,
+        sha256: str,
+        subject: str,
+        tenants: Mapping[str, Role],
+        operator: bool,
+        agent: bool,
+        person: str,
+        expires_days: float | None,
+    ) -> TokenInfo: ...
+
+    async def list(self) -> Sequence[TokenInfo]: ...
+
+    async def revoke(self, id: str) -> TokenInfo: ...
+
+
 @dataclass
 class Context:
     """Handed to every tool. `cluster` is the tenant's (or the default one), seen with the rights
@@ -248,6 +285,7 @@ class Context:
     tiers: Tiers
     now: datetime
     progress: Progress
+    tokens: Tokens | None = None
 
     def need_tenant(self) -> TenantRef:
         if self.tenant is None:
@@ -264,3 +302,8 @@ class Context:
                 "Set AWS credentials and the region, and start Pilothouse again.",
             )
         return self.aws
+
+    def need_tokens(self) -> Tokens:
+        if self.tokens is None:
+            raise ToolError(Code.FAILED_PRECONDITION, "This server keeps no tokens.")
+        return self.tokens

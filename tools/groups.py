@@ -1,5 +1,5 @@
 """Every group of tools, imported so that its tools are declared. A new group is added here."""
 
-from tools import calling, instances, jobs, resources, tenants, workloads
+from tools import calling, instances, jobs, resources, tenants, tokens, workloads
 
-GROUPS = (tenants, jobs, workloads, resources, instances, calling)
+GROUPS = (tenants, jobs, workloads, resources, instances, calling, tokens)
