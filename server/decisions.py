@@ -1,0 +1,251 @@
+"""What one caller may see of the journal, and what they may decide there."""
+
+import base64
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from server.carrier import Carrier, Reach, stale
+from server.journal import calls
+from server.policy import Question, Verdict
+from server.records import Call, Records
+from tools.calls import Caller, Outcome, Progress, State
+from tools.context import CallRecord
+from tools.errors import Code, ToolError
+from tools.plan import Plan, Undo
+
+WAITING = (State.AWAITING_CONFIRMATION, State.AWAITING_APPROVAL)
+
+
+@dataclass
+class Decisions:
+    """The `Calls` protocol of `tools/context.py` for one caller.
+
+    `may` asks the policy about a call on behalf of this caller; `reach` gives the backends as the
+    call reaches them; `ended` is told of what ends by being decided.
+    """
+
+    caller: Caller
+    records: Records
+    carrier: Carrier
+    may: Callable[[Question, Call], Awaitable[Verdict]]
+    reach: Callable[[Call], Awaitable[Reach]]
+    ended: Callable[[Call], None]
+    wait_s: float
+
+    async def list(
+        self, *, state: str = "", tenant: str = "", tool: str = "", limit: int = 50, next: str = ""
+    ) -> tuple[Sequence[CallRecord], str]:
+        where = [self._visible()]
+        if state == "waiting":
+            where.append(calls.c.state.in_([s.value for s in WAITING]))
+        elif state:
+            where.append(calls.c.state == _known_state(state).value)
+        if tenant:
+            where.append(calls.c.tenant == tenant)
+        if tool:
+            where.append(calls.c.tool == tool)
+        found = await self.records.select(*where, limit=limit + 1, before=_before(next))
+        more = _after(found[limit - 1]) if len(found) > limit else ""
+        return [call.record() for call in found[:limit]], more
+
+    async def get(self, id: str) -> CallRecord:
+        return (await self.call(id)).record()
+
+    async def wait(self, id: str, timeout_s: float, progress: Progress | None) -> CallRecord:
+        call = await self.call(id)
+        await self.carrier.wait(call.id, timeout_s, progress)
+        return await self.get(call.id)
+
+    async def approve(self, id: str, digest: str, reason: str) -> Outcome:
+        call = await self._to_decide(id, digest)
+        if call.caller.person == self.caller.person and call.state is State.AWAITING_CONFIRMATION:
+            return await self.confirm(id, digest)
+        verdict = await self.may("approve", call)
+        if not verdict.allowed:
+            own = call.caller.person == self.caller.person
+            raise ToolError(
+                Code.PERMISSION_DENIED,
+                f"You may not approve call {call.id}"
+                + (": you asked for it yourself." if own else f" ({verdict.policy})."),
+                "Another operator, or where the policy says so an admin of the tenant, may.",
+            )
+        return await self._go_ahead(call, "approved", reason, verdict)
+
+    async def confirm(self, id: str, digest: str) -> Outcome:
+        call = await self._to_decide(id, digest)
+        verdict = await self.may("confirm", call)
+        if not verdict.allowed or call.state is not State.AWAITING_CONFIRMATION:
+            raise ToolError(
+                Code.PERMISSION_DENIED,
+                f"Call {call.id} cannot be confirmed by {self.caller.person} alone"
+                f" ({verdict.policy}).",
+                "Somebody else has to approve it.",
+            )
+        return await self._go_ahead(call, "confirmed", "", verdict)
+
+    async def reject(self, id: str, reason: str) -> Outcome:
+        call = await self._to_decide(id, "")
+        own = call.caller.person == self.caller.person
+        if not own and not (await self.may("approve", call)).allowed:
+            raise ToolError(
+                Code.PERMISSION_DENIED,
+                f"You may not reject call {call.id}.",
+                "Who asked for it may, and who may approve it.",
+            )
+        to = State.CANCELLED if own else State.REJECTED
+        decided = {"decision": to.value, "decided_by": self.caller.subject, "reason": reason}
+        if await self.records.move(call.id, WAITING, to, **decided):
+            await self._give_back(call)
+            self.ended(call.model_copy(update={"state": to, **decided}))
+        return (await self.call(call.id)).outcome()
+
+    async def retry(self, id: str) -> Outcome:
+        """Let a stuck call go on."""
+        call = await self.call(id)
+        if await self.records.move(call.id, [State.STUCK], State.RUNNING, error=None):
+            self.carrier.begin(await self.call(call.id))
+        return await self._ended_or_running(call.id)
+
+    async def undo_plan(self, id: str) -> Plan:
+        call = await self.call(id)
+        if call.state is not State.SUCCEEDED or call.plan is None:
+            raise ToolError(
+                Code.FAILED_PRECONDITION,
+                f"Call {call.id} is {call.state.value}: there is nothing to undo.",
+                "Only what succeeded can be undone, once.",
+            )
+        left = await self.carrier.ledger.steps(call.id)
+        as_left = call.plan.model_copy(
+            update={
+                "changes": tuple(
+                    c.model_copy(update={"seen": left[c.id].seen if c.id in left else c.seen})
+                    for c in call.plan.changes
+                )
+            }
+        )
+        reach = await self.reach(call)
+        if moved := await stale(as_left, reach.looks):
+            which = "; ".join(str(change.ref) for change, _ in moved[:5])
+            raise ToolError(
+                Code.FAILED_PRECONDITION,
+                f"Changed by somebody since call {call.id} was carried out: {which}.",
+                "Undo gives back what was there before only where nothing came after. "
+                "Make the change that you want instead.",
+            )
+        changes = call.plan.inverse()
+        lost = [c for c in call.plan.changes if c.undoable is Undo.NONE]
+        if not changes:
+            raise ToolError(
+                Code.FAILED_PRECONDITION,
+                f"Nothing of call {call.id} can be brought back.",
+                "What it removed has to be made anew.",
+            )
+        notes = [f"{c.ref} cannot be brought back" for c in lost]
+        notes += [
+            f"{c.ref} is made anew: its uid and status are new"
+            for c in call.plan.changes
+            if c.undoable is Undo.RECREATES
+        ]
+        return Plan.of(f"undo of {call.id}: {call.plan.summary}", changes, notes=tuple(notes))
+
+    async def freeze(self, reason: str) -> None:
+        await self.records.set_meta("frozen", {"by": self.caller.subject, "reason": reason})
+        self.carrier.engine.running.clear()
+
+    async def resume(self) -> None:
+        await self.records.set_meta("frozen", None)
+        self.carrier.engine.running.set()
+
+    async def job_result(self, tenant: str, uid: str, job: str) -> dict[str, Any] | None:
+        return await self.records.kept_job(tenant, uid, job)
+
+    async def call(self, id: str) -> Call:
+        found = await self.records.find(id)
+        if found is None or not self._sees(found):
+            raise ToolError(
+                Code.NOT_FOUND, f"There is no call {id!r}.", "call_list shows those you may see."
+            )
+        return found
+
+    def _sees(self, call: Call) -> bool:
+        grant = self.caller.grants.get(call.tenant)
+        return (
+            self.caller.operator
+            or call.caller.person == self.caller.person
+            or (grant is not None and grant.uid == call.tenant_uid)
+        )
+
+    def _visible(self) -> sa.ColumnElement[bool]:
+        if self.caller.operator:
+            return sa.true()
+        mine = [calls.c.person == self.caller.person]
+        for tenant, grant in self.caller.grants.items():
+            mine.append(sa.and_(calls.c.tenant == tenant, calls.c.tenant_uid == grant.uid))
+        return sa.or_(*mine)
+
+    async def _to_decide(self, id: str, digest: str) -> Call:
+        call = await self.call(id)
+        if not call.state.waiting:
+            raise ToolError(
+                Code.FAILED_PRECONDITION,
+                f"Call {call.id} waits for nobody: it is {call.state.value}"
+                + (f" (by {call.decided_by})." if call.decided_by else "."),
+                "call_get shows what became of it.",
+            )
+        if digest and digest != call.digest:
+            raise ToolError(
+                Code.FAILED_PRECONDITION,
+                f"The digest is not that of call {call.id}.",
+                "Read the call again: what is decided must be what was shown.",
+            )
+        if call.expires is not None and call.expires <= self.records.clock():
+            await self.carrier.sweep()
+            raise ToolError(Code.FAILED_PRECONDITION, f"Call {call.id} expired.", "Ask again.")
+        return call
+
+    async def _go_ahead(self, call: Call, how: str, reason: str, by: Verdict) -> Outcome:
+        decided = {"decision": how, "decided_by": self.caller.subject, "reason": reason}
+        if await self.records.move(call.id, [call.state], State.RUNNING, **decided):
+            self.carrier.begin(await self.call(call.id))
+        return await self._ended_or_running(call.id)
+
+    async def _ended_or_running(self, id: str) -> Outcome:
+        await self.carrier.wait(id, self.wait_s, None)
+        return (await self.call(id)).outcome()
+
+    async def _give_back(self, call: Call) -> None:
+        if call.undoes:
+            await self.records.move(call.undoes, [State.UNDOING], State.SUCCEEDED)
+
+
+def _known_state(word: str) -> State:
+    try:
+        return State(word)
+    except ValueError:
+        raise ToolError(
+            Code.INVALID_ARGUMENT,
+            f"{word!r} is no state of a call.",
+            f"One of: waiting, {', '.join(State)}.",
+        ) from None
+
+
+def _after(call: Call) -> str:
+    where = json.dumps([call.created.isoformat(), call.id])
+    return base64.urlsafe_b64encode(where.encode()).decode()
+
+
+def _before(cursor: str) -> tuple[datetime, str] | None:
+    if not cursor:
+        return None
+    try:
+        when, id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+        return datetime.fromisoformat(when), str(id)
+    except (ValueError, TypeError):
+        raise ToolError(
+            Code.INVALID_ARGUMENT, "That is no `next` of this list.", "Leave it out to start over."
+        ) from None

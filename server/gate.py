@@ -1,0 +1,568 @@
+"""The gate: the one way from every door to every tool.
+
+1 may this caller call this tool on this tenant?   policy
+2 are the arguments valid?                         pydantic
+3 run the tool: an answer, or a plan + its preview
+4 does policy let it go ahead?                     else it waits
+5 record it                                        journal
+6 carry it out                                     carrier
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from server.audit import Audit
+from server.carrier import Carrier
+from server.decisions import Decisions
+from server.executor.engine import Engine
+from server.masking import Stream, mask
+from server.policy import Policy, Question, Situation, Verdict
+from server.previews import previewed
+from server.reach import Backends, Bound
+from server.records import Call, Records
+from server.refusals import invalid, not_yours, unknown_tool
+from server.shortening import shorten
+from tools.calls import Caller, Grant, Outcome, Problem, Progress, Role, State, ToolInfo
+from tools.context import Context, Directory, TenantRef, Tokens
+from tools.errors import Code, ToolError
+from tools.plan import Plan, Undo, digest
+from tools.tiers import Tiers
+from tools.tool import Arguments, Effect, Tool, catalog
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Times in seconds, sizes in bytes."""
+
+    wait_s: float = 25
+    read_s: float = 30
+    plan_s: float = 60
+    stream_s: float = 3600
+    answer_bytes: int = 200_000
+    expiry: timedelta = timedelta(hours=24)
+    sole_operator: bool = False
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A call on its way in: what is asked of what, about which tenant."""
+
+    caller: Caller
+    tool: Tool
+    arguments: Arguments
+    raw: dict[str, Any]
+    tenant: TenantRef | None
+    situation: Situation
+    verdict: Verdict
+
+    @property
+    def tenant_name(self) -> str:
+        return self.situation.tenant
+
+
+class LocalGate:
+    """The `Gate` of this process. See `tools/calls.py` for what its methods promise."""
+
+    def __init__(
+        self,
+        *,
+        records: Records,
+        engine: Engine,
+        policy: Policy,
+        backends: Backends,
+        tenants: Directory,
+        tiers: Tiers,
+        audit: Audit,
+        tokens: Tokens,
+        operators: Callable[[], int],
+        still: Callable[[Caller], Caller | None],
+        announce: Callable[[Call], None],
+        limits: Limits | None = None,
+    ) -> None:
+        """`operators` counts the people who are operators; `still` gives a caller the rights that
+        they have now, or None; `announce` is told of every call that waits or has ended."""
+        self.records = records
+        self.policy = policy
+        self.backends = backends
+        self.tenants = tenants
+        self.tiers = tiers
+        self.audit = audit
+        self.tokens = tokens
+        self.operators = operators
+        self.still = still
+        self.announce = announce
+        self.limits = limits or Limits()
+        self.carrier = Carrier(records, engine, engine.ledger, self._reach_of, self._ended)
+        self._tools = catalog()
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Take up what a stop or a crash left unfinished."""
+        await self.records.drop_idle_keys()
+        await self.carrier.start()
+
+    async def stop(self, grace_s: float = 20) -> None:
+        """Take no more calls, let what runs end or park it."""
+        self._stopping = True
+        await self.carrier.stop(grace_s)
+        await self.audit.flush()
+
+    async def tools(self, caller: Caller) -> list[ToolInfo]:
+        shown = []
+        for tool in self._tools.values():
+            if not _switched_off(caller, tool) and not (caller.agent and tool.people_only):
+                best = self._best_role(caller, tool)
+                if best is not None and best.covers(tool.role):
+                    shown.append(tool.info())
+        return shown
+
+    async def call(
+        self,
+        caller: Caller,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        key: str | None = None,
+        preview: bool = False,
+        wait_s: float | None = None,
+        progress: Progress | None = None,
+    ) -> Outcome:
+        began = time.perf_counter()
+        asked: _Asked | None = None
+        try:
+            asked = await self._admit(caller, tool, arguments)
+            if asked.tool.effect is Effect.WRITE:
+                outcome = await self._write(asked, key, preview, wait_s, progress)
+            elif asked.tool.effect is Effect.STREAM:
+                raise ToolError(
+                    Code.INVALID_ARGUMENT,
+                    f"{tool} answers piece by piece.",
+                    "Ask for a stream (over REST: Accept: application/x-ndjson).",
+                )
+            else:
+                outcome = await self._answer(asked, progress)
+        except ToolError as error:
+            outcome = _failure(tool, asked, error)
+        except Exception:
+            log.exception("tool failed", tool=tool)
+            error = ToolError(Code.INTERNAL, f"{tool} broke down.", "The server's log says why.")
+            outcome = _failure(tool, asked, error)
+        self._note(caller, tool, arguments, asked, outcome, began)
+        return outcome
+
+    async def stream(
+        self, caller: Caller, tool: str, arguments: Mapping[str, Any]
+    ) -> AsyncIterator[dict[str, Any]]:
+        began = time.perf_counter()
+        asked: _Asked | None = None
+        outcome = Outcome(state=State.SUCCEEDED, tool=tool)
+        masked = _Masked()
+        try:
+            asked = await self._admit(caller, tool, arguments)
+            if asked.tool.effect is not Effect.STREAM:
+                raise ToolError(Code.INVALID_ARGUMENT, f"{tool} does not stream.", "Call it.")
+            context = self._context(asked, self._bind(asked), _new_id(), None)
+            async with asyncio.timeout(self.limits.stream_s):
+                async for piece in asked.tool.handler(context, asked.arguments):  # type: ignore[union-attr]
+                    yield masked.piece(piece)
+        except TimeoutError:
+            error = ToolError(Code.DEADLINE_EXCEEDED, "The stream was open too long.", "Follow it.")
+            outcome = _failure(tool, asked, error)
+            raise error from None
+        except ToolError as error:
+            outcome = _failure(tool, asked, error)
+            raise
+        finally:
+            self._note(caller, tool, arguments, asked, outcome, began)
+
+    # ---- 1 and 2
+
+    async def _admit(self, caller: Caller, name: str, arguments: Mapping[str, Any]) -> _Asked:
+        tool = self._tools.get(name)
+        if tool is None or _switched_off(caller, tool):
+            raise unknown_tool(name, list(self._tools.values()), caller)
+        if self._stopping:
+            raise ToolError(Code.UNAVAILABLE, "Pilothouse is stopping.", "Try again in a moment.")
+        raw = {k: v for k, v in arguments.items() if v is not None}
+        tool, about = await self._judged(caller, tool, raw)
+        if about is None:
+            about = raw.get("tenant", "") if "tenant" in tool.arguments.model_fields else ""
+            if not about and tool.scope == "tenant" and not caller.operator:
+                about = _only_tenant(caller, tool)
+                raw = raw | {"tenant": about} if about else raw
+        about = about if isinstance(about, str) else ""
+        tenant = await self.tenants.find(about) if about else None
+        situation = self._situation(caller, tool, about, tenant)
+        verdict = self.policy.ask("call", caller, tool, situation)
+        if not verdict.allowed:
+            raise not_yours(caller, tool, situation, verdict)
+        try:
+            parsed = tool.arguments.model_validate(raw)
+        except ValidationError as error:
+            raise invalid(tool, error) from None
+        return _Asked(caller, tool, parsed, raw, tenant, situation, verdict)
+
+    async def _judged(
+        self, caller: Caller, tool: Tool, raw: Mapping[str, Any]
+    ) -> tuple[Tool, str | None]:
+        """Undoing a call is judged as that call is: by its role, its scope and its tenant."""
+        if tool.name != "call_undo" or not isinstance(raw.get("id"), str):
+            return tool, None
+        call = await self._decisions(caller).call(raw["id"])
+        first = self._tools.get(call.tool)
+        if first is None:
+            return tool, call.tenant
+        judged = replace(tool, role=first.role, scope=first.scope, runs_as=first.runs_as)
+        return judged, call.tenant if first.scope == "tenant" else ""
+
+    def _situation(
+        self, caller: Caller, tool: Tool, about: str, tenant: TenantRef | None
+    ) -> Situation:
+        return Situation(
+            tenant=about,
+            role=_role(caller, tool, about, tenant),
+            protected=self.backends.protected(about),
+            elicited=caller.door == "mcp-elicitation",
+        )
+
+    def _best_role(self, caller: Caller, tool: Tool) -> Role | None:
+        if caller.operator:
+            return Role.OPERATOR
+        roles = [grant.role for grant in caller.grants.values()]
+        best = max(roles, key=list(Role).index, default=None)
+        return best if tool.scope == "tenant" or tool.role is not Role.OPERATOR else None
+
+    # ---- 3: an answer
+
+    async def _answer(self, asked: _Asked, progress: Progress | None) -> Outcome:
+        tool = asked.tool
+        limit = self.limits.read_s + getattr(asked.arguments, "wait_s", 0)
+        context = self._context(asked, self._bind(asked), _new_id(), progress)
+        try:
+            async with asyncio.timeout(limit):
+                answer = await tool.handler(context, asked.arguments)  # type: ignore[misc]
+        except TimeoutError:
+            raise ToolError(
+                Code.DEADLINE_EXCEEDED,
+                f"{tool.name} took more than {limit:.0f} s.",
+                "Ask for less, or see with `pilothouse doctor` what does not answer.",
+            ) from None
+        if isinstance(answer, Outcome):  # what a decision led to
+            return _masked(answer)
+        plain = answer.model_dump(mode="json", exclude_none=True)
+        return Outcome(
+            state=State.SUCCEEDED,
+            tool=tool.name,
+            answer=shorten(mask(plain), self.limits.answer_bytes),
+        )
+
+    # ---- 3 to 6: a change
+
+    async def _write(
+        self,
+        asked: _Asked,
+        key: str | None,
+        preview: bool,
+        wait_s: float | None,
+        progress: Progress | None,
+    ) -> Outcome:
+        id = _new_id()
+        if key and not preview:
+            requester = asked.caller.subject
+            owner = await self.records.claim_key(requester, key, asked.tool.name, asked.raw, id)
+            if owner != id:
+                return await self._again(owner, wait_s, progress)
+        try:
+            call = await self._planned(asked, id, progress)
+            if preview:
+                return _masked(call.outcome())
+            call = await self._judge(asked, call)
+            await self._add(call)
+        except BaseException:
+            if key and not preview:
+                await asyncio.shield(self.records.drop_key(id))
+            raise
+        if call.state is State.RUNNING:
+            self.carrier.begin(call)
+            await self.carrier.wait(id, self._wait(wait_s), progress)
+            call = await self.records.find(id) or call
+        elif call.state.waiting:
+            self.announce(call)
+        return _masked(call.outcome())
+
+    def _wait(self, wait_s: float | None) -> float:
+        return self.limits.wait_s if wait_s is None else max(0.0, min(wait_s, 600.0))
+
+    async def _again(self, id: str, wait_s: float | None, progress: Progress | None) -> Outcome:
+        """The same call sent again: what became of it."""
+        end = time.monotonic() + self.limits.plan_s
+        while (call := await self.records.find(id)) is None:  # it is being planned
+            if time.monotonic() > end:
+                raise ToolError(
+                    Code.UNAVAILABLE,
+                    "The first call with this key is still being planned.",
+                    "Wait.",
+                )
+            await asyncio.sleep(0.02)
+        await self.carrier.wait(id, self._wait(wait_s), progress)
+        return _masked((await self.records.find(id) or call).outcome())
+
+    async def _planned(self, asked: _Asked, id: str, progress: Progress | None) -> Call:
+        tool, caller = asked.tool, asked.caller
+        bound = self._bind(asked)
+        context = self._context(asked, bound, id, progress)
+        try:
+            async with asyncio.timeout(self.limits.plan_s):
+                plan: Plan = await tool.handler(context, asked.arguments)  # type: ignore[misc]
+                plan, previews = await previewed(plan, bound.looks)
+        except TimeoutError:
+            raise ToolError(
+                Code.DEADLINE_EXCEEDED,
+                f"Planning took more than {self.limits.plan_s:.0f} s. Nothing was done.",
+                "See with `pilothouse doctor` what does not answer.",
+            ) from None
+        now = self.records.clock()
+        return Call(
+            id=id,
+            created=now,
+            updated=now,
+            state=State.PLANNING,
+            tool=tool.name,
+            arguments=asked.raw,
+            caller=caller,
+            tenant=asked.tenant_name or str(asked.raw.get("name", "") or ""),
+            tenant_uid=asked.tenant.uid if asked.tenant else "",
+            digest=digest(tool.name, asked.raw, caller.subject, plan),
+            plan=plan,
+            previews=previews,
+            undoes=asked.raw["id"] if tool.name == "call_undo" else "",
+        )
+
+    async def _judge(self, asked: _Asked, call: Call) -> Call:
+        plan = call.plan
+        assert plan is not None
+        if not plan.changes:
+            return call.model_copy(update={"state": State.SUCCEEDED, "result": plan.result})
+        unattended = self._ask("unattended", asked.caller, asked.tool, call, asked.situation)
+        if unattended.allowed:
+            return call.model_copy(update={"state": State.RUNNING, "policy": unattended.policy})
+        person = asked.caller.model_copy(update={"agent": False, "subject": asked.caller.person})
+        alone = self._ask("confirm", person, asked.tool, call, asked.situation)
+        state = State.AWAITING_CONFIRMATION if alone.allowed else State.AWAITING_APPROVAL
+        return call.model_copy(
+            update={
+                "state": state,
+                "policy": alone.policy if alone.allowed else unattended.policy,
+                "why": _why(asked, plan, alone.allowed),
+                "expires": call.created + self.limits.expiry,
+            }
+        )
+
+    async def _add(self, call: Call) -> None:
+        if call.undoes:
+            undone = await self._decisions(call.caller).call(call.undoes)
+            call.undoes, call.tenant, call.tenant_uid = undone.id, undone.tenant, undone.tenant_uid
+            if not await self.records.move(undone.id, [State.SUCCEEDED], State.UNDOING):
+                raise ToolError(
+                    Code.FAILED_PRECONDITION,
+                    f"Call {undone.id} is being undone already.",
+                    "call_list shows who asked for that.",
+                )
+        await self.records.add(call)
+
+    # ---- what a call reaches, and what is asked about it later
+
+    def _bind(self, asked: _Asked) -> Bound:
+        return self.backends.bind(
+            asked.caller, asked.tool, asked.tenant, asked.situation.role, asked.tenant_name
+        )
+
+    def _context(
+        self, asked: _Asked, bound: Bound, call_id: str, progress: Progress | None
+    ) -> Context:
+        return Context(
+            caller=asked.caller,
+            call_id=call_id,
+            tenant=asked.tenant,
+            cluster=bound.cluster,
+            clusters=bound.clusters,
+            aws=bound.aws,
+            tenants=self.tenants,
+            calls=self._decisions(asked.caller),
+            tokens=self.tokens,
+            tiers=self.tiers,
+            now=self.records.clock(),
+            progress=progress or _silent,
+        )
+
+    def _decisions(self, caller: Caller) -> Decisions:
+        async def may(question: Question, call: Call) -> Verdict:
+            tool, situation = await self._situation_of(caller, call)
+            return self._ask(question, caller, tool, call, situation)
+
+        return Decisions(
+            caller=caller,
+            records=self.records,
+            carrier=self.carrier,
+            may=may,
+            reach=self._reach_of,
+            ended=self._ended,
+            wait_s=self.limits.wait_s,
+        )
+
+    async def _situation_of(self, caller: Caller, call: Call) -> tuple[Tool, Situation]:
+        """A recorded call's tool, and how it looks to this caller now."""
+        tool = self._tools.get(call.tool)
+        if tool is None:
+            raise ToolError(
+                Code.FAILED_PRECONDITION, f"There is no tool {call.tool} any more.", "Reject it."
+            )
+        about: str | None = call.tenant if tool.scope == "tenant" else ""
+        if call.undoes:
+            tool, about = await self._judged(caller, tool, {"id": call.undoes})
+        tenant = await self.tenants.find(about) if about else None
+        if tenant is not None and call.tenant_uid and tenant.uid != call.tenant_uid:
+            tenant = None  # another tenant has the name now
+        return tool, self._situation(caller, tool, about or "", tenant)
+
+    def _ask(
+        self, question: Question, caller: Caller, tool: Tool, call: Call, situation: Situation
+    ) -> Verdict:
+        plan = call.plan
+        assert plan is not None
+        situation = situation._replace(
+            undo=plan.undo.value,
+            destructive=tool.destructive or plan.destructive or plan.undo is Undo.NONE,
+            own=caller.person == call.caller.person,
+            sole_operator=self.limits.sole_operator and self.operators() == 1,
+        )
+        return self.policy.ask(question, caller, tool, situation)
+
+    async def _reach_of(self, call: Call) -> Bound:
+        """The backends with the requester's rights of now. Raises when they may no longer."""
+        caller = self.still(call.caller)
+        if caller is None:
+            raise ToolError(
+                Code.PERMISSION_DENIED,
+                f"{call.caller.subject} has no access any more.",
+                "Somebody who has must ask for it.",
+            )
+        tool, situation = await self._situation_of(caller, call)
+        verdict = self.policy.ask("call", caller, tool, situation)
+        if not verdict.allowed:
+            raise not_yours(caller, tool, situation, verdict)
+        tenant = await self.tenants.find(situation.tenant) if situation.tenant else None
+        return self.backends.bind(caller, tool, tenant, situation.role, situation.tenant)
+
+    def _ended(self, call: Call) -> None:
+        if call.plan and any(c.ref.kind == "v1/Namespace" for c in call.plan.changes):
+            self.tenants.forget(call.tenant)
+        self.announce(call)
+
+    def _note(
+        self,
+        caller: Caller,
+        tool: str,
+        arguments: Mapping[str, Any],
+        asked: _Asked | None,
+        outcome: Outcome,
+        began: float,
+    ) -> None:
+        tenant = asked.tenant_name if asked else arguments.get("tenant", "")
+        self.audit.note(
+            caller=caller,
+            tool=tool[:64],
+            tenant=str(tenant)[:64],
+            outcome=outcome,
+            policy=asked.verdict.policy if asked else "",
+            duration_ms=(time.perf_counter() - began) * 1000,
+        )
+
+
+def _switched_off(caller: Caller, tool: Tool) -> bool:
+    if caller.read_only and tool.changes_things:
+        return True
+    return caller.toolsets is not None and tool.group not in caller.toolsets | {"calls"}
+
+
+def _role(caller: Caller, tool: Tool, about: str, tenant: TenantRef | None) -> Role | None:
+    """The caller's role where the call would act. A grant holds for one uid of a tenant only."""
+    if caller.operator:
+        return Role.OPERATOR
+    if about:
+        grant: Grant | None = caller.grants.get(about)
+        return grant.role if grant and tenant and grant.uid == tenant.uid else None
+    if tool.role is Role.OPERATOR or tool.scope == "tenant":
+        return None
+    roles = [grant.role for grant in caller.grants.values()]
+    return max(roles, key=list(Role).index, default=None)
+
+
+def _only_tenant(caller: Caller, tool: Tool) -> str:
+    if len(caller.grants) == 1:
+        return next(iter(caller.grants))
+    if not caller.grants:
+        return ""
+    raise ToolError(
+        Code.INVALID_ARGUMENT,
+        f"{tool.name} needs a tenant: you have more than one.",
+        f"One of: {', '.join(sorted(caller.grants))}.",
+    )
+
+
+def _why(asked: _Asked, plan: Plan, alone: bool) -> str:
+    caller = asked.caller
+    if alone:
+        return f"{caller.subject} is an agent: {caller.person} confirms what it changes."
+    if asked.tool.scope == "platform":
+        return f"It changes the platform, so somebody other than {caller.person} approves it."
+    what = {
+        Undo.NONE: "It cannot be undone",
+        Undo.RECREATES: "It deletes, and an undo only makes it anew",
+        Undo.EXACT: "It is destructive",
+    }[plan.undo]
+    return f"{what}, so somebody other than {caller.person} approves it."
+
+
+def _failure(tool: str, asked: _Asked | None, error: ToolError) -> Outcome:
+    refused = error.code in (Code.PERMISSION_DENIED, Code.UNAUTHENTICATED) or (
+        asked is None and error.code is Code.NOT_FOUND
+    )
+    state = State.DENIED if refused else State.FAILED
+    return _masked(Outcome(state=state, tool=tool[:64], error=Problem.of(error)))
+
+
+def _masked(outcome: Outcome) -> Outcome:
+    return Outcome.model_validate(mask(outcome.model_dump(mode="json")))
+
+
+class _Masked:
+    """Masks what a stream says, also where a secret is cut in two by its pieces."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, Stream] = {}
+
+    def piece(self, piece: dict[str, Any]) -> dict[str, Any]:
+        line = piece.get("line")
+        if not isinstance(line, str):
+            return mask(piece)  # type: ignore[no-any-return]
+        stream = self._lines.setdefault(str(piece.get("pod", "")), Stream())
+        return mask(piece) | {"line": stream.feed(line + "\n").removesuffix("\n")}
+
+
+async def _silent(text: str, done: float | None, of: float | None) -> None:
+    pass
+
+
+def _new_id() -> str:
+    return secrets.token_hex(5)

@@ -1,0 +1,119 @@
+"""The clusters and the AWS account as one call reaches them, with the rights that it runs with."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from server.executor.writes import Writes
+from tools.calls import Caller, Role
+from tools.context import Aws, Cluster, Looks, TenantRef
+from tools.errors import Code, ToolError
+from tools.plan import Ref
+from tools.tool import Tool
+
+PROTECTED = ("kube-", "openshift-", "pilothouse-")
+
+
+class Bound:
+    """The backends for one call. Tools are handed `clusters` and `aws`; the engine `writes`."""
+
+    def __init__(self, clusters: Mapping[str, Any], default: str, aws: Any | None) -> None:
+        self.clusters: Mapping[str, Cluster] = clusters
+        self.cluster: Cluster = clusters[default]
+        self.aws: Aws | None = aws
+        self._writes = clusters
+        self._account = aws
+
+    def looks(self, ref: Ref) -> Looks:
+        return self.writes(ref)
+
+    def writes(self, ref: Ref) -> Writes:
+        if ref.backend == "aws":
+            if self._account is None or self._account.at != ref.at:
+                raise _not_configured(f"AWS account {ref.at}")
+            return self._account  # type: ignore[no-any-return]
+        if ref.at not in self._writes:
+            raise _not_configured(f"cluster {ref.at}")
+        return self._writes[ref.at]  # type: ignore[no-any-return]
+
+
+class Backends:
+    """Every configured cluster, the first being the default, and the AWS account if there is one.
+
+    `apis` are `tools.backends.kubernetes.Api`s, `aws` is what `server.executor.aws` makes.
+    """
+
+    def __init__(self, apis: Mapping[str, Any], aws: Any | None = None) -> None:
+        self.apis = apis
+        self.aws = aws
+        self.default = next(iter(apis))
+        self._plain: Mapping[str, Any] | None = None
+
+    def protected(self, namespace: str) -> bool:
+        """Does this namespace belong to the platform itself?"""
+        return namespace == "default" or namespace.startswith(PROTECTED)
+
+    def bind(
+        self, caller: Caller, tool: Tool, tenant: TenantRef | None, role: Role | None, about: str
+    ) -> Bound:
+        """What a caller reaches with a tool. A tenant's caller goes as the ServiceAccount of their
+        role there, so that the cluster's own RBAC holds whatever Pilothouse does."""
+        default = tenant.cluster if tenant else self.default
+        if default not in self.apis:
+            raise _not_configured(f"cluster {default}")
+        if tool.runs_as == "platform" or role is Role.OPERATOR or tenant is None or role is None:
+            return Bound(self.own(), default, self.aws)
+        from server.executor.kubernetes import KubeWrites
+        from tools.backends.kubernetes import Identity
+
+        identity = Identity(
+            service_account=f"pilothouse-{role.value}",
+            namespace=tenant.name,
+            person=caller.person,
+            subject=caller.subject,
+        )
+        return Bound({default: KubeWrites(self.apis[default], identity)}, default, None)
+
+    def own(self) -> Mapping[str, Any]:
+        """The clusters with Pilothouse's own rights."""
+        if self._plain is None:
+            from server.executor.kubernetes import KubeWrites
+
+            self._plain = {name: KubeWrites(api) for name, api in self.apis.items()}
+        return self._plain
+
+    async def health(self, timeout_s: float = 5) -> dict[str, dict[str, Any]]:
+        """For each backend: whether it answers, how long that took in ms, and what is wrong."""
+
+        async def asked(name: str, ask: Any) -> tuple[str, dict[str, Any]]:
+            began = time.perf_counter()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await ask()
+            except TimeoutError:
+                error = f"no answer within {timeout_s:.0f} s"
+            except ToolError as failure:
+                error = failure.message
+            else:
+                error = ""
+            took = round((time.perf_counter() - began) * 1000, 1)
+            return name, {"ok": not error, "ms": took} | ({"error": error} if error else {})
+
+        asks = [
+            (f"cluster {n}", lambda api=api: api.get("/version")) for n, api in self.apis.items()
+        ]
+        if self.aws is not None:
+            asks.append(("aws", self.aws.check))
+        return dict(await asyncio.gather(*(asked(name, ask) for name, ask in asks)))
+
+    async def close(self) -> None:
+        await asyncio.gather(*(api.close() for api in self.apis.values()))
+
+
+def _not_configured(what: str) -> ToolError:
+    return ToolError(
+        Code.FAILED_PRECONDITION,
+        f"The {what} is not configured here.",
+        "Start Pilothouse with it, or ask where it is.",
+    )
