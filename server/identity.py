@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import sqlalchemy as sa
 
@@ -19,9 +19,11 @@ from tools.calls import Caller, Grant, Role
 from tools.context import Directory, TokenInfo
 from tools.errors import Code, ToolError
 
-# How long a token is believed without asking the database: how late a revocation may be elsewhere.
+Row: TypeAlias = dict[str, Any]
+Rights: TypeAlias = tuple[bool, dict[str, Grant]]  # operator, and the role in each tenant
+
+# How late another server's revocation may be noticed, where there are several.
 BELIEVED_S = 2.0
-REMEMBERED = 4096
 USE_NOTED = timedelta(minutes=1)
 
 metadata = sa.MetaData()
@@ -54,7 +56,7 @@ def sha256(token: str) -> str:
 
 
 class Identity:
-    """The tokens in the journal's database. It is `tools.context.Tokens` for the gate."""
+    """The tokens in the journal's database, and in memory. It is `tools.context.Tokens`."""
 
     def __init__(
         self, journal: Journal, directory: Directory, clock: Callable[[], datetime]
@@ -62,8 +64,10 @@ class Identity:
         self._journal = journal
         self._directory = directory
         self._clock = clock
-        self._believed: dict[str, tuple[float, Caller | None]] = {}
-        self._any = False
+        # A DuckDB file has one owner; another database may be written by other servers.
+        self._alone = journal.engine.dialect.name == "duckdb"
+        self._rows: dict[str, Row] = {}
+        self._read_at = 0.0
 
     @classmethod
     async def open(
@@ -73,42 +77,66 @@ class Identity:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> Self:
         await journal.run(lambda connection: metadata.create_all(connection))
-        return cls(journal, directory, clock)
+        identity = cls(journal, directory, clock)
+        await identity._read()
+        return identity
 
     async def identify(self, token: str, door: str) -> Caller | None:
         """Whose token this is, or None. What comes through MCP is an agent."""
-        digest = sha256(token)
-        until, caller = self._believed.get(digest, (0.0, None))
-        if time.monotonic() >= until:
-            now = self._clock()
-            caller = await self._journal.run(lambda connection: _look_up(connection, digest, now))
-            if len(self._believed) >= REMEMBERED:
-                self._believed.clear()
-            self._believed[digest] = time.monotonic() + BELIEVED_S, caller
-        if caller is None:
+        if not self._alone and time.monotonic() - self._read_at > BELIEVED_S:
+            await self._read()
+        now = self._clock()
+        row = self._rows.get(sha256(token))
+        if row is None or not _valid(row, now):
             return None
-        return caller.model_copy(
-            update={"door": door, "agent": caller.agent or door.startswith("mcp")}
+        operator, grants = self._rights(row)
+        if not operator and not grants:
+            return None
+        if row["last_used"] is None or now - row["last_used"] > USE_NOTED:
+            row["last_used"] = now
+            await self._update(row["id"], last_used=now)
+        return Caller.of(
+            row["subject"],
+            person=row["person"],
+            agent=row["agent"] or door.startswith("mcp"),
+            operator=operator,
+            grants=grants,
+            door=door,
         )
 
-    async def local(self, door: str, tool: str = "") -> Caller | None:
+    def local(self, door: str, tool: str = "") -> Caller | None:
         """The operating system's user, while there are no tokens: an agent with an operator's
         rights, which can never decide; a person only to make the first token."""
-        if await self.any():
+        if self.any():
             return None
         first = tool == "token_create" and door == "cli"
         return Caller.of(user(), operator=True, agent=not first, door=door)
 
-    async def any(self) -> bool:
-        """Was there ever a token?"""
-        if not self._any:
-            query = sa.select(sa.func.count()).select_from(tokens)
-            self._any = bool(await self._journal.run(lambda c: c.execute(query).scalar()))
-        return self._any
+    def still(self, caller: Caller) -> Caller | None:
+        """A caller of earlier with what is left of those rights, or None."""
+        same = [r for r in self._rows.values() if r["subject"] == caller.subject]
+        if not same:
+            return caller  # came in before there were tokens
+        now = self._clock()
+        rights = [self._rights(r) for r in same if r["person"] == caller.person and _valid(r, now)]
+        operator = caller.operator and any(o for o, _ in rights)
+        grants = _capped(caller.grants, rights)
+        if not operator and not grants:
+            return None
+        return caller.model_copy(update={"operator": operator, "grants": grants})
 
-    async def count(self) -> int:
+    def operators(self) -> int:
+        """How many people are operators."""
+        now = self._clock()
+        return len({r["person"] for r in self._rows.values() if _decides(r) and _valid(r, now)})
+
+    def any(self) -> bool:
+        """Was there ever a token?"""
+        return bool(self._rows)
+
+    def count(self) -> int:
         """How many tokens let somebody in."""
-        return sum(_valid(row, self._clock()) for row in await self._journal.run(_read))
+        return sum(_valid(row, self._clock()) for row in self._rows.values())
 
     async def create(
         self,
@@ -140,7 +168,7 @@ class Identity:
                 f"{subject} is to act for {person} and yet not be an agent.",
                 "Make it an agent's token, or leave the person out.",
             )
-        if not await self.any() and (agent or not operator):
+        if not self.any() and (agent or not operator):
             raise ToolError(
                 Code.FAILED_PRECONDITION,
                 "The first token must be for an operator who is a person: without one, nobody "
@@ -162,19 +190,57 @@ class Identity:
             "last_used": None,
             "revoked": None,
         }
-        await self._journal.run(lambda connection: _insert(connection, row, now))
-        self._believed.clear()
-        self._any = True
+        if sha256 in self._rows:
+            raise ToolError(Code.ALREADY_EXISTS, "There is such a token.", "Make up another.")
+        if self._rights(row) != (operator, _grants(row)):
+            raise ToolError(
+                Code.PERMISSION_DENIED,
+                f"{subject} would be allowed more than {person}, whom it acts for.",
+                "Give the agent at most the role of its person.",
+            )
+        insert = sa.insert(tokens).values(**row)
+        await self._journal.run(lambda connection: connection.execute(insert) and None)
+        self._rows[sha256] = row
         return _info(row)
 
     async def list(self) -> Sequence[TokenInfo]:
-        return [_info(row) for row in await self._journal.run(_read)]
+        return [_info(row) for row in self._rows.values()]
 
     async def revoke(self, id: str) -> TokenInfo:
+        row = next((row for row in self._rows.values() if row["id"] == id), None)
+        if row is None:
+            raise ToolError(Code.NOT_FOUND, f"There is no token {id}.", "token_list shows them.")
         now = self._clock()
-        row = await self._journal.run(lambda connection: _revoke(connection, id, now))
-        self._believed.clear()
+        if [r["id"] for r in self._rows.values() if _decides(r) and _valid(r, now)] == [id]:
+            raise ToolError(
+                Code.FAILED_PRECONDITION,
+                "This is the last operator's token: nobody could make another.",
+                "Make a new operator's token first.",
+            )
+        if row["revoked"] is None:
+            row["revoked"] = now
+            await self._update(id, revoked=now)
         return _info(row)
+
+    def _rights(self, row: Row) -> Rights:
+        """What a token allows: to an agent, never more than to the person it acts for, where that
+        person has (or had) a token of their own."""
+        operator, grants = row["operator"], _grants(row)
+        own = [r for r in self._rows.values() if r["person"] == row["person"] and not r["agent"]]
+        if not row["agent"] or not own:
+            return operator, grants
+        rights = [(r["operator"], _grants(r)) for r in own if _valid(r, self._clock())]
+        return operator and any(o for o, _ in rights), _capped(grants, rights)
+
+    async def _read(self) -> None:
+        query = sa.select(tokens).order_by(tokens.c.created)
+        rows = await self._journal.run(lambda c: c.execute(query).mappings().all())
+        self._rows = {row["sha256"]: dict(row) for row in rows}
+        self._read_at = time.monotonic()
+
+    async def _update(self, id: str, **values: datetime) -> None:
+        statement = sa.update(tokens).where(tokens.c.id == id).values(**values)
+        await self._journal.run(lambda connection: connection.execute(statement) and None)
 
     async def _uid(self, tenant: str) -> str:
         found = await self._directory.find(tenant)
@@ -194,80 +260,21 @@ def user() -> str:
         return "local"
 
 
-Row = Mapping[str, Any]
+def _capped(grants: Mapping[str, Grant], rights: Iterable[Rights]) -> dict[str, Grant]:
+    """The grants, each at most what one of the rights gives in the same tenant."""
+    rights = list(rights)
+    capped = {}
+    for tenant, grant in grants.items():
+        roles = [Role.OPERATOR for operator, _ in rights if operator]
+        roles += [g.role for _, of in rights if (g := of.get(tenant)) and g.uid == grant.uid]
+        if roles:
+            best = max(roles, key=list(Role).index)
+            capped[tenant] = grant if best.covers(grant.role) else Grant(role=best, uid=grant.uid)
+    return capped
 
 
-def _read(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Row]:
-    query = sa.select(tokens).where(*where).order_by(tokens.c.created)
-    return [dict(row) for row in connection.execute(query).mappings()]
-
-
-def _look_up(connection: sa.Connection, digest: str, now: datetime) -> Caller | None:
-    row = next(iter(_read(connection, tokens.c.sha256 == digest)), None)
-    if row is None or not _valid(row, now):
-        return None
-    if row["last_used"] is None or now - row["last_used"] > USE_NOTED:
-        noted = sa.update(tokens).where(tokens.c.id == row["id"]).values(last_used=now)
-        connection.execute(noted)
-    operator, grants = _rights(connection, row, now)
-    if not operator and not grants:
-        return None
-    return Caller.of(
-        row["subject"], person=row["person"], agent=row["agent"], operator=operator, grants=grants
-    )
-
-
-def _rights(connection: sa.Connection, row: Row, now: datetime) -> tuple[bool, dict[str, Grant]]:
-    """What a token allows: to an agent, never more than to the person it acts for, where that
-    person has (or had) a token of their own."""
-    operator, grants = row["operator"], _grants(row)
-    if not row["agent"]:
-        return operator, grants
-    own = _read(connection, tokens.c.person == row["person"], ~tokens.c.agent)
-    if not own:
-        return operator, grants
-    own = [r for r in own if _valid(r, now)]
-    if any(r["operator"] for r in own):
-        return operator, grants
-    return False, {
-        tenant: Grant(role=min(grant.role, best, key=list(Role).index), uid=grant.uid)
-        for tenant, grant in grants.items()
-        if (best := _best(own, tenant, grant.uid))
-    }
-
-
-def _best(rows: Iterable[Row], tenant: str, uid: str) -> Role | None:
-    held = [g.role for r in rows if (g := _grants(r).get(tenant)) and g.uid == uid]
-    return max(held, key=list(Role).index, default=None)
-
-
-def _insert(connection: sa.Connection, row: Row, now: datetime) -> None:
-    if _read(connection, tokens.c.sha256 == row["sha256"]):
-        raise ToolError(Code.ALREADY_EXISTS, "There is such a token already.", "Make up another.")
-    if _rights(connection, row, now) != (row["operator"], _grants(row)):
-        raise ToolError(
-            Code.PERMISSION_DENIED,
-            f"{row['subject']} would be allowed more than {row['person']}, whom it acts for.",
-            "Give the agent at most the role of its person.",
-        )
-    connection.execute(sa.insert(tokens).values(**row))
-
-
-def _revoke(connection: sa.Connection, id: str, now: datetime) -> Row:
-    rows = {row["id"]: row for row in _read(connection)}
-    if id not in rows:
-        raise ToolError(Code.NOT_FOUND, f"There is no token {id}.", "token_list shows them.")
-    operators = [i for i, r in rows.items() if r["operator"] and not r["agent"] and _valid(r, now)]
-    if operators == [id]:
-        raise ToolError(
-            Code.FAILED_PRECONDITION,
-            "This is the last operator's token: nobody could make another.",
-            "Make a new operator's token first.",
-        )
-    if rows[id]["revoked"]:
-        return rows[id]
-    connection.execute(sa.update(tokens).where(tokens.c.id == id).values(revoked=now))
-    return dict(rows[id]) | {"revoked": now}
+def _decides(row: Row) -> bool:
+    return bool(row["operator"] and not row["agent"])
 
 
 def _valid(row: Row, now: datetime) -> bool:

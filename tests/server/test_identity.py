@@ -108,23 +108,23 @@ async def test_the_first_token_is_an_operators_who_is_a_person(identity: Identit
 async def test_without_tokens_the_local_user_is_an_agent_and_makes_only_the_first(
     identity: Identity,
 ) -> None:
-    local = await identity.local("mcp")
+    local = identity.local("mcp")
     assert local
     assert local.agent
     assert local.operator
     assert local.subject == user()
-    first = await identity.local("cli", "token_create")
+    first = identity.local("cli", "token_create")
     assert first
     assert not first.agent
-    over_mcp = await identity.local("mcp", "token_create")
+    over_mcp = identity.local("mcp", "token_create")
     assert over_mcp
     assert over_mcp.agent
     _, token = await make(identity, "root", operator=True)
-    assert await identity.local("mcp") is None
-    assert await identity.local("cli", "token_create") is None
+    assert identity.local("mcp") is None
+    assert identity.local("cli", "token_create") is None
     await make(identity, "root2", operator=True)
     await identity.revoke(token)
-    assert await identity.local("cli", "token_create") is None
+    assert identity.local("cli", "token_create") is None
 
 
 async def test_a_revoked_token_is_worth_nothing_at_once(identity: Identity) -> None:
@@ -199,3 +199,43 @@ async def test_the_same_token_is_not_taken_twice(identity: Identity) -> None:
     }  # fmt: skip
     await identity.create(ROOT, **what)
     await refused(Code.ALREADY_EXISTS, identity.create(ROOT, **what))
+
+
+async def test_tokens_are_still_known_when_the_state_is_opened_again(tmp_path: Path) -> None:
+    url = f"duckdb:///{tmp_path / 'state.duckdb'}"
+    journal = await Journal.open(url)
+    token, _ = await make(await Identity.open(journal, Tenants()), "root", operator=True)
+    await journal.close()
+    journal = await Journal.open(url)
+    identity = await Identity.open(journal, Tenants())
+    assert await identity.identify(token, "rest")
+    assert identity.operators() == identity.count() == 1
+    await journal.close()
+
+
+async def test_a_caller_of_earlier_has_what_is_left_of_their_rights(identity: Identity) -> None:
+    before = identity.local("mcp")
+    assert before
+    _, first = await make(identity, "root", operator=True)
+    assert identity.still(before) == before, "asked before there were tokens"
+    token, admins = await make(identity, "alice", tenants={"acme": Role.ADMIN})
+    asked = await identity.identify(token, "mcp")
+    assert asked
+    assert identity.still(asked) == asked
+    await make(identity, "alice", tenants={"acme": Role.VIEWER, "globex": Role.ADMIN})
+    await identity.revoke(admins)
+    left = identity.still(asked)
+    assert left
+    assert {t: g.role for t, g in left.grants.items()} == {"acme": Role.VIEWER}
+    assert left.agent
+    for info in await identity.list():
+        if info.id != first:
+            await identity.revoke(info.id)
+    assert identity.still(asked) is None
+
+
+async def test_people_who_are_operators_are_counted_once(identity: Identity) -> None:
+    for subject in ("root", "root", "other"):
+        await make(identity, subject, operator=True)
+    await make(identity, "bot", operator=True, agent=True, person="root")
+    assert identity.operators() == 2
