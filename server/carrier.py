@@ -21,6 +21,9 @@ from tools.plan import Change, Plan, Ref, Seen, canonical
 log = structlog.get_logger(__name__)
 
 SWEEP_S = 15
+BROKE_DOWN = ToolError(
+    Code.INTERNAL, "Carrying it out broke down.", "The server's log says why; then call_retry."
+)
 
 
 class Reach(Protocol):
@@ -39,7 +42,7 @@ class Carrier:
     """Carries calls out, one task each.
 
     `reach` says with which rights, and raises `ToolError` when the requester may no longer do it.
-    `before` is told of each change about to be made, `ended` of each call that came to its end.
+    `ended` is told of each call that came to its end.
     """
 
     def __init__(
@@ -140,10 +143,7 @@ class Carrier:
             return
         except Exception:
             log.exception("carrying out failed", call=call.id)
-            error = ToolError(
-                Code.INTERNAL, "Carrying it out broke down.", "See the server's log; call_retry."
-            )
-            await self._end(call, State.STUCK, error)
+            await self._end(call, State.STUCK, BROKE_DOWN)
             return
         finally:
             self._lines.pop(call.id, None)

@@ -14,7 +14,7 @@ from server.journal import calls
 from server.policy import Question, Verdict
 from server.records import Call, Records
 from tools.calls import Caller, Outcome, Progress, State
-from tools.context import CallRecord
+from tools.context import CallRecord, Directory
 from tools.errors import Code, ToolError
 from tools.plan import Plan, Undo
 
@@ -31,6 +31,7 @@ class Decisions:
 
     caller: Caller
     records: Records
+    tenants: Directory
     carrier: Carrier
     may: Callable[[Question, Call], Awaitable[Verdict]]
     reach: Callable[[Call], Awaitable[Reach]]
@@ -161,8 +162,9 @@ class Decisions:
         await self.records.set_meta("frozen", None)
         self.carrier.engine.running.set()
 
-    async def job_result(self, tenant: str, uid: str, job: str) -> dict[str, Any] | None:
-        return await self.records.kept_job(tenant, uid, job)
+    async def job_result(self, tenant: str, job: str) -> dict[str, Any] | None:
+        found = await self.tenants.find(tenant)
+        return await self.records.kept_job(tenant, found.uid if found else "", job)
 
     async def call(self, id: str) -> Call:
         found = await self.records.find(id)

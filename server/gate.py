@@ -40,6 +40,9 @@ from tools.tool import Arguments, Effect, Tool, catalog
 log = structlog.get_logger(__name__)
 
 
+BROKE_DOWN = ToolError(Code.INTERNAL, "The tool broke down.", "The server's log says why.")
+
+
 @dataclass(frozen=True)
 class Limits:
     """Times in seconds, sizes in bytes."""
@@ -155,8 +158,7 @@ class LocalGate:
             outcome = _failure(tool, asked, error)
         except Exception:
             log.exception("tool failed", tool=tool)
-            error = ToolError(Code.INTERNAL, f"{tool} broke down.", "The server's log says why.")
-            outcome = _failure(tool, asked, error)
+            outcome = _failure(tool, asked, BROKE_DOWN)
         self._note(caller, tool, arguments, asked, outcome, began)
         return outcome
 
@@ -413,6 +415,7 @@ class LocalGate:
         return Decisions(
             caller=caller,
             records=self.records,
+            tenants=self.tenants,
             carrier=self.carrier,
             may=may,
             reach=self._reach_of,
@@ -555,9 +558,11 @@ class _Masked:
     def piece(self, piece: dict[str, Any]) -> dict[str, Any]:
         line = piece.get("line")
         if not isinstance(line, str):
-            return mask(piece)  # type: ignore[no-any-return]
+            masked: dict[str, Any] = mask(piece)
+            return masked
         stream = self._lines.setdefault(str(piece.get("pod", "")), Stream())
-        return mask(piece) | {"line": stream.feed(line + "\n").removesuffix("\n")}
+        masked = mask(piece)
+        return masked | {"line": stream.feed(line + "\n").removesuffix("\n")}
 
 
 async def _silent(text: str, done: float | None, of: float | None) -> None:

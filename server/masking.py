@@ -46,7 +46,7 @@ def mask(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     secret = value.get("kind") == "Secret"
-    masked = {}
+    masked: dict[str, Any] = {}
     for key, item in value.items():
         if secret and key in ("data", "stringData") and isinstance(item, dict):
             masked[key] = dict.fromkeys(item, MASK)

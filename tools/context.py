@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -93,6 +93,10 @@ class Cluster(Looks, Protocol):
         """The full kind for what a person would write (`deploy`, `Ingress`, `batch/v1/Job`)."""
         ...
 
+    async def namespaced(self, kind: str) -> bool:
+        """Are objects of this kind in namespaces, or of the whole cluster?"""
+        ...
+
     async def logs(
         self,
         namespace: str,
@@ -140,18 +144,31 @@ class Cluster(Looks, Protocol):
 
 
 class Aws(Looks, Protocol):
-    """One AWS account and region. Answers are boto3's own dictionaries, cut to what is used."""
+    """One AWS account and region. `boundary` is the ARN of the policy that bounds every role."""
 
     at: str
     bucket: str
+    boundary: str
+
+    async def connected(self) -> Self:
+        """This, once it is known which account the credentials are for; ask before all the rest.
+        Raises `ToolError`."""
+        ...
 
     def ref(self, kind: str, name: str) -> Ref: ...
 
-    async def instances(self, service: Literal["ec2", "rds"]) -> list[dict[str, Any]]:
-        """Every instance: `id`, `service`, `name`, `state`, `type`, `tenant`, `protected`, …"""
+    def arn(self, ref: Ref) -> str:
+        """The ARN of a tenant's role or prefix."""
         ...
 
-    async def instance(self, service: Literal["ec2", "rds"], id: str) -> dict[str, Any]: ...
+    async def instances(self, service: Literal["ec2", "rds"]) -> list[dict[str, Any]]:
+        """Every instance: `id`, `service`, `name`, `state`, `type`, `zone`, `launched`, and the
+        tags `tenant` and `tenant_uid` (empty where there are none)."""
+        ...
+
+    async def instance(self, service: Literal["ec2", "rds"], id: str) -> dict[str, Any]:
+        """One instance, with `protected` and `loses`: what is lost with a stop or its deletion."""
+        ...
 
     async def prefix_usage(self, prefix: str, most: int = 10_000) -> tuple[int, int]:
         """Objects and bytes under a prefix of the tenants' bucket (counted up to `most`)."""
@@ -179,6 +196,10 @@ class Directory(Protocol):
     async def find(self, name: str) -> TenantRef | None: ...
 
     async def all(self) -> Sequence[TenantRef]: ...
+
+    def forget(self, name: str) -> None:
+        """Look again the next time: it was just changed."""
+        ...
 
 
 class CallRecord(BaseModel):
@@ -226,6 +247,8 @@ class Calls(Protocol):
     async def freeze(self, reason: str) -> None: ...
 
     async def resume(self) -> None: ...
+
+    async def retry(self, id: str) -> Outcome: ...
 
     async def job_result(self, tenant: str, job: str) -> dict[str, Any] | None:
         """What the journal kept of a Job that is gone: status, exit code, the last of its log."""

@@ -57,6 +57,9 @@ class Unknown(Exception):
         self.error = error
 
 
+# Told of each change before it is sent.
+Before = Callable[[Change], Awaitable[None]]
+
 # What is being done, how many changes are, and of how many.
 Tell = Callable[[str, float, float], None]
 
@@ -69,6 +72,7 @@ class Engine:
     patience: Patience = field(default_factory=Patience)
     running: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: bool = False
+    before: Before | None = None
 
     def __post_init__(self) -> None:
         self.running.set()
@@ -162,17 +166,17 @@ class _Run:
 
     async def _take_back(self, change: Change, inverse: Change, left: Seen | None) -> None:
         writes = self.writes(change.ref)
-        now = await self._patiently(lambda: writes.observe(change))
-        theirs = left is not None and now.value is not None and not same(now, left)
-        if theirs and inverse.after is not None:
-            raise ToolError(
-                Code.FAILED_PRECONDITION,
-                f"{change.ref} was changed by somebody else meanwhile.",
-                "Decide by hand whether their change or the earlier state is to stay.",
-            )
-        now = await self._patiently(lambda: writes.observe(inverse))
-        if canonical(now.value) != canonical(writes.intended(inverse)):
-            await self._apply(inverse.model_copy(update={"seen": now}))
+        there = await self._patiently(lambda: writes.observe(inverse))
+        if canonical(there.value) != canonical(writes.intended(inverse)):
+            now = await self._patiently(lambda: writes.observe(change))
+            theirs = left is not None and now.value is not None and not same(now, left)
+            if theirs and inverse.after is not None:
+                raise ToolError(
+                    Code.FAILED_PRECONDITION,
+                    f"{change.ref} was changed by somebody else meanwhile.",
+                    "Decide by hand whether their change or the earlier state is to stay.",
+                )
+            await self._apply(inverse.model_copy(update={"seen": there}))
             await self._settle(inverse)
         await self.ledger.record(self.call_id, change.id, "undone")
 
@@ -201,6 +205,8 @@ class _Run:
 
         async def bring_about(change: Change) -> None:
             if change.id not in steps or steps[change.id].did != "applied":
+                if self.engine.before:
+                    await self.engine.before(change)
                 await self.ledger.record(self.call_id, change.id, "sent")
                 seen = await self._send(change)
                 await self.ledger.record(self.call_id, change.id, "applied", seen)
