@@ -1,0 +1,341 @@
+"""Jobs: a container run to its end in a tenant's namespace, waited for, read and cancelled."""
+
+import asyncio
+import re
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from tools import job_status, logs
+from tools.calls import Role
+from tools.context import Context
+from tools.errors import Code, ToolError
+from tools.inputs import (
+    EnvName,
+    Image,
+    InTenant,
+    Label,
+    Resources,
+    SecretKey,
+    Subdomain,
+    check_bounds,
+)
+from tools.job_status import CANCELLED, ENDED, JOB, ends_log, job_result, runs_job
+from tools.objects import MANAGED_BY, OURS, Lean, anew, meta
+from tools.plan import Create, Delete, Patch, Plan
+from tools.tool import Arguments, Effect, tool
+
+__all__ = ["ends_log", "job_result", "runs_job"]
+
+NOBODY = 65532
+LOG_LINES = 20
+# Not every change of a pod shows in its Job, so a followed one is looked at this often too.
+LOOK_S = 5.0
+
+Text = Annotated[str, Field(max_length=32768)]
+
+
+class JobName(InTenant):
+    name: Label
+
+
+class SecretRef(Arguments):
+    """A key of a Secret in the tenant's namespace."""
+
+    secret: Subdomain
+    key: SecretKey
+
+
+class JobCreate(Resources, InTenant):
+    """A Job to run."""
+
+    image: Image
+    command: list[Text] = Field([], max_length=200, description="the entrypoint: no shell")
+    args: list[Text] = Field([], max_length=200)
+    env: dict[EnvName, Text] = Field({}, max_length=200)
+    secret_env: dict[EnvName, SecretRef] = Field({}, max_length=50)
+    name: Label | None = None
+    timeout_s: int = Field(3600, ge=1, le=604_800)
+    retries: int = Field(0, ge=0, le=20)
+    ttl_s: int = Field(3600, ge=30, le=604_800, description="kept this long after its end")
+    user: int = Field(NOBODY, ge=0, le=2**31 - 1, description="uid; 0 is root")
+    wait: bool = Field(False, description="done when the Job has ended")
+
+
+class JobAnswer(Lean):
+    """A Job. `log` is the last of its log; `kept` says that the Job itself is gone and this is
+    what was kept of it."""
+
+    name: str
+    status: str
+    reason: str = ""
+    exit_code: int | None = None
+    image: str = ""
+    started: str | None = None
+    finished: str | None = None
+    duration_s: int | None = None
+    attempts: int = 0
+    pods: list[str] = []
+    log: str = ""
+    kept: bool = False
+
+
+class JobRow(Lean):
+    name: str
+    status: str
+    completions: str = ""
+    duration: str = ""
+    age: str = ""
+    image: str = ""
+
+
+class JobList(Lean):
+    jobs: list[JobRow]
+    next: str = ""
+
+
+class JobListArguments(InTenant):
+    limit: int = Field(50, ge=1, le=200)
+    next: str = Field("", max_length=2000)
+
+
+class JobCancel(JobName):
+    delete: bool = Field(False, description="also delete it, giving back its quota")
+
+
+@tool("job_create", effect=Effect.WRITE, group="jobs", title="Run a job", role=Role.USER,
+      idempotent=False)  # fmt: skip
+async def create(ctx: Context, args: JobCreate) -> Plan:
+    """Run a container to its end as a Job. Follow it with job_logs, see its result with job_get."""
+    check_bounds(args.wanted())
+    name = args.name or generated(args.image)
+    ref = ctx.cluster.ref(JOB, name, args.tenant)
+    if args.name and await ctx.cluster.find(ref):
+        raise ToolError(
+            Code.ALREADY_EXISTS,
+            f"{args.tenant} has a Job {name} already.",
+            "Choose another name, or leave it out to have one made.",
+        )
+    change = Create(id="job", ref=ref, body=manifest(args, ctx), await_end=args.wait)
+    notes = [] if args.user else ["It runs as root, which Pod Security level restricted refuses."]
+    return Plan.of(
+        f"Run {args.image} as Job {name} in {args.tenant}",
+        [change],
+        notes=notes,
+        result={"tenant": args.tenant, "name": name},
+    )
+
+
+def generated(image: str) -> str:
+    """A name that nobody has, after the image: fixed in the plan, so never `generateName`."""
+    last = image.partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
+    stem = re.sub("[^a-z0-9]+", "-", last).strip("-")[:54].strip("-") or "job"
+    return f"{stem}-{secrets.token_hex(4)}"
+
+
+def manifest(args: JobCreate, ctx: Context) -> dict[str, Any]:
+    """The Job, with the least rights that a container can run with."""
+    labels = {MANAGED_BY: OURS}
+    env: list[dict[str, Any]] = [{"name": k, "value": v} for k, v in args.env.items()]
+    env += [
+        {"name": k, "valueFrom": {"secretKeyRef": {"name": at.secret, "key": at.key}}}
+        for k, at in args.secret_env.items()
+    ]
+    said = {"command": args.command, "args": args.args, "env": env, "resources": args.wanted()}
+    container = {
+        "name": "job",
+        "image": args.image,
+        **{k: v for k, v in said.items() if v},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    context: dict[str, Any] = {
+        "runAsUser": args.user,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    if args.user:
+        context["runAsNonRoot"] = True
+    return {
+        "metadata": {
+            "labels": labels,
+            "annotations": {
+                "pilothouse.dev/call": ctx.call_id,
+                "pilothouse.dev/requester": ctx.caller.subject,
+            },
+        },
+        "spec": {
+            "backoffLimit": args.retries,
+            "activeDeadlineSeconds": args.timeout_s,
+            "ttlSecondsAfterFinished": args.ttl_s,
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "restartPolicy": "Never",
+                    "automountServiceAccountToken": False,
+                    "securityContext": context,
+                    "containers": [container],
+                },
+            },
+        },
+    }
+
+
+@tool("job_get", effect=Effect.READ, group="jobs", title="Show a job")
+async def get(ctx: Context, args: JobName) -> JobAnswer:
+    """A Job's status, exit code, times and the end of its log; also after it is gone."""
+    job = await ctx.cluster.find(ctx.cluster.ref(JOB, args.name, args.tenant))
+    if job is None:
+        return _kept(await _result(ctx, args))
+    pods = await job_status.pods_of(ctx.cluster, args.tenant, args.name)
+    log = await job_status.log_of(ctx.cluster, pods, LOG_LINES)
+    told = job_status.summary(job, pods)
+    if told["status"] in ENDED and not pods:
+        # The controller took the pods of one that was cancelled or ran out of time.
+        kept = await ctx.calls.job_result(args.tenant, args.name) or {}
+        log = "".join(str(kept.get("log", "")).splitlines(keepends=True)[-LOG_LINES:])
+        told["exit_code"] = kept.get("exit_code")
+    image = job["spec"]["template"]["spec"]["containers"][0]["image"]
+    return JobAnswer(**told, image=image, pods=[meta(p)["name"] for p in pods], log=log)
+
+
+def _kept(result: dict[str, Any]) -> JobAnswer:
+    known = {k: v for k, v in result.items() if k in JobAnswer.model_fields and v is not None}
+    return JobAnswer.model_validate(known | {"kept": True})
+
+
+async def _result(ctx: Context, args: InTenant) -> dict[str, Any]:
+    """What was kept of a Job that is gone. Raises `ToolError(NOT_FOUND)`."""
+    name = args.name  # type: ignore[attr-defined]
+    if found := await ctx.calls.job_result(args.tenant, name):
+        return {"name": name, "status": "unknown"} | found
+    raise ToolError(
+        Code.NOT_FOUND, f"{args.tenant} has no Job {name}.", "job_list shows those there are."
+    )
+
+
+@tool("job_list", effect=Effect.READ, group="jobs", title="List jobs")
+async def list_jobs(ctx: Context, args: JobListArguments) -> JobList:
+    """A tenant's Jobs with their status."""
+    table = await ctx.cluster.table(
+        JOB, args.tenant, limit=args.limit, next=args.next, metadata=True
+    )
+    rows = [
+        JobRow(
+            name=row["name"],
+            status=job_status.listed(row),
+            completions=row.get("completions", ""),
+            duration=row.get("duration") or "",
+            age=row.get("age", ""),
+            image=row.get("images", ""),
+        )
+        for row in table.rows
+    ]
+    return JobList(jobs=rows, next=table.next)
+
+
+@tool("job_cancel", effect=Effect.WRITE, group="jobs", title="Cancel a job", role=Role.USER)
+async def cancel(ctx: Context, args: JobCancel) -> Plan:
+    """Stop a Job that runs. What it logged is kept."""
+    ref = ctx.cluster.ref(JOB, args.name, args.tenant)
+    job = await ctx.cluster.get(ref)
+    state = job_status.status(job)
+    changes: list[Patch | Delete] = []
+    if state not in ENDED:
+        stop = {
+            "metadata": {"annotations": {CANCELLED: ctx.now.isoformat(timespec="seconds")}},
+            "spec": {"suspend": True},
+        }
+        changes.append(Patch(id="suspend", ref=ref, fields=stop))
+    elif not args.delete:
+        raise ToolError(
+            Code.FAILED_PRECONDITION,
+            f"Job {args.name} has ended already: {state}.",
+            "delete=true deletes it." if state == "cancelled" else "job_get shows its result.",
+        )
+    if args.delete:
+        needs = tuple(change.id for change in changes)
+        whole = anew(job)
+        changes.append(Delete(id="delete", ref=ref, whole=whole, needs=needs))
+    return Plan.of(
+        f"{'Delete' if args.delete else 'Cancel'} Job {args.name} in {args.tenant} ({state})",
+        changes,
+        notes=["Undoing this runs the Job from its beginning."],
+        result={"tenant": args.tenant, "name": args.name},
+    )
+
+
+@tool("job_logs", effect=Effect.STREAM, group="jobs", title="Read a job's log")
+async def read_logs(ctx: Context, args: logs.LogArguments) -> AsyncIterator[dict[str, Any]]:
+    """A Job's log; with follow, live until the Job ends. The last piece says how it stands."""
+    ref = ctx.cluster.ref(JOB, args.name, args.tenant)
+    job = await ctx.cluster.find(ref)
+    if job is None:
+        kept = await _result(ctx, args)
+        yield _end_of(str(kept.get("log", "")), args)
+        yield _done({k: kept.get(k) for k in ("status", "reason", "exit_code")} | {"kept": True})
+        return
+    if args.follow:
+        async for piece in _followed(ctx, args):
+            yield piece
+        job = await ctx.cluster.find(ref) or job
+    pods = await job_status.pods_of(ctx.cluster, args.tenant, args.name)
+    told = job_status.summary(job, pods)
+    if not args.follow and pods:
+        several = (job["spec"].get("parallelism") or 1) > 1
+        async for piece in logs.read(ctx, pods[-logs.MOST_PODS if several else -1 :], args):
+            yield piece
+    elif not pods and told["status"] in ENDED:
+        kept = await ctx.calls.job_result(args.tenant, args.name) or {}
+        yield _end_of(str(kept.get("log", "")), args)
+    yield _done({k: told[k] for k in ("status", "reason", "exit_code", "duration_s")})
+
+
+def _end_of(log: str, args: logs.LogArguments) -> dict[str, Any]:
+    return {"text": "".join(log.splitlines(keepends=True)[-args.tail_lines :])}
+
+
+def _done(told: dict[str, Any]) -> dict[str, Any]:
+    return {"done": True} | {k: v for k, v in told.items() if v not in (None, "")}
+
+
+async def _followed(ctx: Context, args: logs.LogArguments) -> AsyncIterator[dict[str, Any]]:
+    """The log of each of the Job's pods as it begins (a failed one is tried again), to its end."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + logs.FOLLOW_S
+    told: set[str] = set()
+    last_note = ""
+    while (left := until - loop.time()) > 0:
+        job = await ctx.cluster.find(ctx.cluster.ref(JOB, args.name, args.tenant))
+        pods = await job_status.pods_of(ctx.cluster, args.tenant, args.name)
+        fresh = [p for p in pods if meta(p)["name"] not in told and job_status.started(p)]
+        if fresh:
+            told |= {meta(p)["name"] for p in fresh}
+            async for piece in logs.follow(ctx, fresh[-logs.MOST_PODS :], args, left):
+                yield piece
+            continue
+        if job is None or job_status.status(job) in ENDED:
+            return
+        note = job_status.reason(job, pods)
+        if note and note != last_note:
+            yield {"note": note}
+            last_note = note
+        await _moved(ctx, job, min(LOOK_S, left))
+    yield {"note": f"Followed for {logs.FOLLOW_S:g} s; call again to go on."}
+
+
+async def _moved(ctx: Context, job: dict[str, Any], timeout_s: float) -> None:
+    """Wait until the Job is no longer as it was, or the time is up."""
+    version = meta(job)["resourceVersion"]
+    events = ctx.cluster.watch(
+        JOB, meta(job)["namespace"], fields=f"metadata.name={meta(job)['name']}",
+        timeout_s=timeout_s,
+    )  # fmt: skip
+    async with aclosing(events) as watched:  # type: ignore[type-var]
+        async for _, seen in watched:
+            if meta(seen).get("resourceVersion") != version:
+                return
