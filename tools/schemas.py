@@ -21,7 +21,9 @@ def compact(schema: dict[str, Any]) -> dict[str, Any]:
     uses: dict[str, int] = {}
     _count(schema, uses)
     once = {name for name, n in uses.items() if n == 1}
-    small = _shrink({k: v for k, v in schema.items() if k != "$defs"}, definitions, once)
+    small: dict[str, Any] = _shrink(
+        {k: v for k, v in schema.items() if k != "$defs"}, definitions, once
+    )
     kept = {n: _shrink(d, definitions, once) for n, d in definitions.items() if uses.get(n, 0) > 1}
     if kept:
         small["$defs"] = kept
