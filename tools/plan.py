@@ -198,17 +198,24 @@ class Scale(Change):
 
 
 class PutRole(Change):
-    """An IAM role with its trust policy, its one inline policy and its tags."""
+    """An IAM role with its trust policy, its one inline policy, its tags, and the ARN of the policy
+    that bounds its permissions (empty: none)."""
 
     op: Literal["put_role"] = "put_role"
     atomic: ClassVar[bool] = False
     trust: dict[str, Any]
     policy: dict[str, Any]
     tags: dict[str, str] = {}
+    boundary: str = ""
 
     @property
     def after(self) -> Json:
-        return {"trust": self.trust, "policy": self.policy, "tags": self.tags}
+        return {
+            "trust": self.trust,
+            "policy": self.policy,
+            "tags": self.tags,
+            "boundary": self.boundary,
+        }
 
     def inverse(self) -> Change:
         if self.seen is None or self.seen.value is None:

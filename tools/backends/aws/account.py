@@ -1,0 +1,128 @@
+"""One AWS account and region as the tools see it: ways to look."""
+
+import asyncio
+from typing import Any, Literal, Self
+
+from tools.backends.aws import instances, observing, policies, previewing
+from tools.backends.aws.calling import Requests
+from tools.errors import Code, ToolError
+from tools.plan import Change, Json, Plan, Preview, Ref, Seen
+
+PAGE = 1000
+
+
+class AwsAccount:
+    """The account that boto3's credentials are for. `trust` says how a tenant's ServiceAccount
+    takes on its role; `oidc_provider` is the cluster's issuer without `https://` (for `irsa`).
+
+    Which account it is is asked once (`connected`), unless `account` says so already.
+    """
+
+    def __init__(
+        self,
+        *,
+        region: str = "",
+        bucket: str = "",
+        trust: policies.Trust = "irsa",
+        oidc_provider: str = "",
+        boundary: str = "",
+        endpoint: str = "",
+        account: str = "",
+    ) -> None:
+        self.requests = Requests(region, endpoint)
+        self.call = self.requests.call
+        self.bucket = bucket
+        self.boundary = boundary
+        self.account = account
+        self._partition = "aws"
+        self._trust = trust
+        self._oidc_provider = oidc_provider.removeprefix("https://").rstrip("/")
+        self._lock = asyncio.Lock()
+
+    async def connected(self) -> Self:
+        async with self._lock:
+            if not self.account:
+                who = await self.call("sts", "get_caller_identity")
+                self._partition = who["Arn"].split(":")[1]
+                self.account = who["Account"]
+        return self
+
+    @property
+    def at(self) -> str:
+        return f"{self.account}/{self.requests.region}"
+
+    def ref(self, kind: str, name: str) -> Ref:
+        return Ref(backend="aws", at=self.at, kind=kind, name=name)
+
+    def arn(self, ref: Ref) -> str:
+        if ref.kind == "iam/Role":
+            return f"arn:{self._partition}:iam::{self.account}:role{policies.PATH}{ref.name}"
+        if ref.kind == "s3/Prefix":
+            return f"arn:{self._partition}:s3:::{ref.name}"
+        raise ValueError(f"{ref.kind} has no ARN here")
+
+    def trust(self, tenant: str, uid: str) -> dict[str, Any]:
+        if self._trust == "pod-identity":
+            return policies.pod_identity(self.account, tenant)
+        if not self._oidc_provider:
+            raise ToolError(
+                Code.FAILED_PRECONDITION,
+                "It is not set whose tokens a tenant's role is to trust.",
+                "Set aws.oidc_provider to the cluster's issuer, or aws.trust to pod-identity.",
+            )
+        return policies.irsa(self.provider_arn, tenant)
+
+    @property
+    def provider_arn(self) -> str:
+        """The OIDC provider that roles trust; empty where Pod Identity is used."""
+        if self._trust == "pod-identity" or not self._oidc_provider:
+            return ""
+        return f"arn:{self._partition}:iam::{self.account}:oidc-provider/{self._oidc_provider}"
+
+    async def instances(self, service: Literal["ec2", "rds"]) -> list[dict[str, Any]]:
+        return await instances.every(self.call, service)
+
+    async def instance(self, service: Literal["ec2", "rds"], id: str) -> dict[str, Any]:
+        return await instances.one(self.call, service, id)
+
+    async def prefix_usage(self, prefix: str, most: int = 10_000) -> tuple[int, int]:
+        objects = size = 0
+        token: dict[str, str] = {}
+        while objects < most:
+            page = await self.call(
+                "s3",
+                "list_objects_v2",
+                Bucket=self.bucket,
+                Prefix=prefix,
+                MaxKeys=min(PAGE, most),
+                **token,
+            )
+            # The empty object that holds the prefix open is ours.
+            found = [o for o in page.get("Contents", ()) if o["Key"] != prefix]
+            objects += len(found)
+            size += sum(o["Size"] for o in found)
+            if not page.get("IsTruncated"):
+                break
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+        return objects, size
+
+    async def observe(self, change: Change) -> Seen:
+        await self.must_have(change.ref)
+        return await observing.observe(self.call, change)
+
+    def intended(self, change: Change) -> Json:
+        return observing.intended(change)
+
+    async def preview(self, change: Change, plan: Plan) -> Preview:
+        await self.must_have(change.ref)
+        return await previewing.preview(self, change)
+
+    async def must_have(self, ref: Ref) -> None:
+        """Raises `ToolError` for an object of another account or region."""
+        await self.connected()
+        if ref.at != self.at:
+            raise ToolError(
+                Code.FAILED_PRECONDITION,
+                f"{ref} is in AWS account and region {ref.at}; the credentials are for {self.at}.",
+                "Start Pilothouse with the credentials and region of that account.",
+            )
