@@ -145,9 +145,8 @@ def _near(text: str, error: str) -> str:
             try:
                 PolicySet.from_str(piece + ";")
             except ValueError:
-                stripped = piece.lstrip()
-                start = line + piece[: len(piece) - len(stripped)].count("\n")
-                first = next((s for s in stripped.splitlines() if not s.startswith("//")), "")
-                return f" (near line {start}: {first.strip()})"
+                for n, text_line in enumerate(piece.split("\n"), line):
+                    if text_line.strip() and not text_line.lstrip().startswith("//"):
+                        return f" (near line {n}: {text_line.strip()})"
         line += piece.count("\n")
     return ""
