@@ -17,7 +17,7 @@ class Code(StrEnum):
 
 
 # Trying the same thing again can help with these; with the others it cannot.
-PASSING = frozenset({Code.RESOURCE_EXHAUSTED, Code.DEADLINE_EXCEEDED, Code.UNAVAILABLE})
+PASSING = frozenset({Code.DEADLINE_EXCEEDED, Code.UNAVAILABLE})
 
 
 class ToolError(Exception):
@@ -46,7 +46,9 @@ class ToolError(Exception):
 
     @property
     def passing(self) -> bool:
-        return self.code in PASSING
+        # A busy server says when to come back; a quota that is used up does not go away by waiting.
+        busy = self.code is Code.RESOURCE_EXHAUSTED and self.retry_after is not None
+        return busy or self.code in PASSING
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()

@@ -8,7 +8,7 @@ from tools.backends.kubernetes.api import Api, Identity
 from tools.backends.kubernetes.fields import MANAGER
 from tools.context import Table
 from tools.errors import Code, ToolError
-from tools.plan import Change, Plan, Preview, Ref, Seen
+from tools.plan import Change, Json, Plan, Preview, Ref, Seen
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
@@ -173,6 +173,9 @@ class KubeCluster:
 
     async def observe(self, change: Change) -> Seen:
         return await observing.observe(self, change)
+
+    def intended(self, change: Change) -> Json:
+        return observing.intended(change)
 
     async def preview(self, change: Change, plan: Plan) -> Preview:
         return await previewing.preview(self, change, plan)

@@ -15,6 +15,7 @@ from tools.backends.kubernetes.masks import (
     union,
 )
 from tools.backends.kubernetes.quantities import number
+from tools.backends.kubernetes.quantities import spelled as spelled_quantity
 from tools.plan import Difference
 
 MANAGER = "pilothouse"
@@ -152,6 +153,25 @@ def _equal(one: Any, other: Any, field: str) -> bool:
         return mine is not None and mine == theirs
     # What is not there, and what is there and empty, is the same to the API.
     return one in (None, {}, []) and other in (None, {}, [])
+
+
+def spelled(body: Any, field: str = "") -> Any:
+    """A body as the API server spells it: canonical quantities, and the keys of lists' items."""
+    if isinstance(body, dict):
+        return {
+            name: spelled(value, field if field in QUANTITIES else name)
+            for name, value in body.items()
+        }
+    if isinstance(body, list):
+        keys = [key_of(field, item) for item in body]
+        of_items = keys if body and None not in keys else [None] * len(body)
+        return [
+            spelled((key or {}) | item) if key else spelled(item)
+            for key, item in zip(of_items, body, strict=True)
+        ]
+    if field in QUANTITIES or field in QUANTITY:
+        return spelled_quantity(body)
+    return body
 
 
 def remake(live: Mapping[str, Any]) -> dict[str, Any]:

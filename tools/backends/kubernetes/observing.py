@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tools.backends.kubernetes.fields import applied_mask, before_patch, project
+from tools.backends.kubernetes.fields import applied_mask, before_patch, project, spelled
 from tools.backends.kubernetes.masks import pick
 from tools.errors import Code, ToolError
-from tools.plan import Apply, Change, Create, Delete, Patch, Ref, Scale, Seen
+from tools.plan import Apply, Change, Create, Delete, Json, Patch, Ref, Scale, Seen
 
 if TYPE_CHECKING:
     from tools.backends.kubernetes.cluster import KubeCluster
@@ -18,6 +18,11 @@ BY_UID = frozenset({"v1/Pod", "v1/Namespace", "v1/PersistentVolumeClaim", "batch
 
 async def observe(cluster: "KubeCluster", change: Change) -> Seen:
     return seen(change, await look(cluster, change))
+
+
+def intended(change: Change) -> Json:
+    """What `observe` shows once the change was made, as far as that can be told without asking."""
+    return spelled(change.after)
 
 
 async def look(cluster: "KubeCluster", change: Change) -> dict[str, Any] | None:

@@ -13,6 +13,8 @@ SUFFIXES = {
     "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40),
     "Pi": Decimal(2**50), "Ei": Decimal(2**60),
 }  # fmt: skip
+DECIMAL = ("E", "P", "T", "G", "M", "k", "", "m", "u", "n")
+BINARY = ("Ei", "Pi", "Ti", "Gi", "Mi", "Ki", "")
 QUANTITY = re.compile(
     r"^([+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40}))"
     r"(?:([eE][+-]?\d{1,2})|(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei))?$"
@@ -43,14 +45,21 @@ def amount(quantity: Any) -> Decimal:
 
 
 def written(value: Decimal, like: str = "") -> str:
-    """A number as a quantity, in the family of units that `like` is in (`Mi`, `m`, none)."""
-    units = ("Ei", "Pi", "Ti", "Gi", "Mi", "Ki") if like.endswith("i") else ()
-    for unit in units:
-        if value and value % SUFFIXES[unit] == 0:
-            return f"{value / SUFFIXES[unit]:f}" + unit
-    if value == value.to_integral_value():
-        return f"{value.to_integral_value():f}"
-    thousandths = value * 1000
-    if thousandths == thousandths.to_integral_value():
-        return f"{thousandths.to_integral_value():f}m"
+    """A number as the API server spells it: in the family of units that `like` is in, with the
+    largest unit that leaves no fraction (`1`, `1500m`, `2k`, `512Mi`)."""
+    if not value:
+        return "0"
+    family = BINARY if like.endswith("i") else DECIMAL
+    for unit in family:
+        units = value / SUFFIXES[unit]
+        if units == units.to_integral_value():
+            return f"{units.to_integral_value():f}{unit}"
     return f"{value.normalize():f}"
+
+
+def spelled(quantity: Any) -> Any:
+    """A quantity as the API server gives it back; what is none is left as it is."""
+    value = number(quantity)
+    if value is None or re.search(r"[eE][+-]?\d", str(quantity)):
+        return quantity
+    return written(value, str(quantity))
