@@ -118,15 +118,35 @@ def _security(hosts: Sequence[str]) -> TransportSecuritySettings:
     )
 
 
-async def serve_stdio(make_gate: MakeGate, caller: Caller, **options: Any) -> None:
+def cataloged(caller: Caller) -> list[ToolInfo]:
+    """The tools that may be shown to a caller whose role nobody has looked up yet."""
+    from tools.tool import Effect, catalog
+
+    return [
+        tool.info()
+        for tool in catalog().values()
+        if tool.effect is not Effect.DECIDE
+        and not tool.people_only
+        and not (caller.read_only and tool.changes_things)
+        and (caller.toolsets is None or tool.group in caller.toolsets)
+    ]
+
+
+async def serve_stdio(
+    make_gate: MakeGate,
+    caller: Caller,
+    *,
+    listed: Callable[[Caller], list[ToolInfo]] = cataloged,
+    **options: Any,
+) -> None:
     """Serve one client over stdin and stdout until it leaves.
 
     The gate is made when it is first needed and left at the end, in one task of its own; the
-    tools are listed from the catalog, so that a client is not kept waiting for a cluster.
+    tools are `listed` without it, so that a client is not kept waiting for a cluster.
     `options` are `mcp_server`'s.
     """
     async with anyio.create_task_group() as tasks:
-        gate = _LateGate(make_gate, tasks)
+        gate = _LateGate(make_gate, tasks, listed)
         server = mcp_server(gate, lambda ctx: caller, **options)
         try:
             async with stdio_server() as (read, write):
@@ -138,24 +158,21 @@ async def serve_stdio(make_gate: MakeGate, caller: Caller, **options: Any) -> No
 class _LateGate:
     """A gate that is made at the first call. One that cannot be made is tried again at the next."""
 
-    def __init__(self, make_gate: MakeGate, tasks: anyio.abc.TaskGroup) -> None:
+    def __init__(
+        self,
+        make_gate: MakeGate,
+        tasks: anyio.abc.TaskGroup,
+        listed: Callable[[Caller], list[ToolInfo]],
+    ) -> None:
         self.leave = anyio.Event()
+        self._listed = listed
         self._make_gate = make_gate
         self._tasks = tasks
         self._making = anyio.Lock()
         self._gate: Gate | None = None
 
     async def tools(self, caller: Caller) -> list[ToolInfo]:
-        from tools.tool import Effect, catalog
-
-        return [
-            tool.info()
-            for tool in catalog().values()
-            if tool.effect is not Effect.DECIDE
-            and not tool.people_only
-            and not (caller.read_only and tool.changes_things)
-            and (caller.toolsets is None or tool.group in caller.toolsets)
-        ]
+        return self._listed(caller)
 
     async def call(
         self,
