@@ -289,17 +289,15 @@ class LocalGate:
             if preview:
                 return _masked(call.outcome())
             call = await self._judge(asked, call)
-            await self._add(call)
         except BaseException:
             if key and not preview:
                 await asyncio.shield(self.records.drop_key(id))
             raise
+        # A caller that hangs up here must not leave a call that is recorded and never begun.
+        await asyncio.shield(self._enter(call))
         if call.state is State.RUNNING:
-            self.carrier.begin(call)
             await self.carrier.wait(id, self._wait(wait_s), progress)
             call = await self.records.find(id) or call
-        elif call.state.waiting:
-            self.announce(call)
         return _masked(call.outcome())
 
     def _wait(self, wait_s: float | None) -> float:
@@ -370,7 +368,8 @@ class LocalGate:
             }
         )
 
-    async def _add(self, call: Call) -> None:
+    async def _enter(self, call: Call) -> None:
+        """Record a call, and then begin it or tell those it waits for."""
         if call.undoes:
             undone = await self._decisions(call.caller).call(call.undoes)
             call.undoes, call.tenant, call.tenant_uid = undone.id, undone.tenant, undone.tenant_uid
@@ -381,6 +380,10 @@ class LocalGate:
                     "call_list shows who asked for that.",
                 )
         await self.records.add(call)
+        if call.state is State.RUNNING:
+            self.carrier.begin(call)
+        elif call.state.waiting:
+            self.announce(call)
 
     # ---- what a call reaches, and what is asked about it later
 

@@ -104,7 +104,7 @@ class Backends:
             (f"cluster {n}", lambda api=api: api.get("/version")) for n, api in self.apis.items()
         ]
         if self.aws is not None:
-            asks.append(("aws", self.aws.check))
+            asks.append(("aws", lambda: self.aws.call("sts", "get_caller_identity")))
         return dict(await asyncio.gather(*(asked(name, ask) for name, ask in asks)))
 
     async def close(self) -> None:
