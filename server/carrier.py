@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -42,7 +42,7 @@ class Carrier:
     """Carries calls out, one task each.
 
     `reach` says with which rights, and raises `ToolError` when the requester may no longer do it.
-    `ended` is told of each call that came to its end.
+    `outcome` adds to a call's answer what is known only at its end, and `ended` is told of each call that came to its end.
     """
 
     def __init__(
@@ -51,12 +51,14 @@ class Carrier:
         engine: Engine,
         ledger: Ledger,
         reach: Callable[[Call], Awaitable[Reach]],
+        outcome: Callable[[Plan], Awaitable[dict[str, Any]]],
         ended: Callable[[Call], None],
     ) -> None:
         self.records = records
         self.engine = engine
         self.ledger = ledger
         self._reach = reach
+        self._outcome = outcome
         self._ended = ended
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._lines: dict[str, Line] = {}
@@ -151,7 +153,9 @@ class Carrier:
 
     async def _end(self, call: Call, state: State, error: ToolError | None) -> None:
         problem = Problem.of(error) if error else None
-        result = call.plan.result if call.plan and state is State.SUCCEEDED else None
+        result = None
+        if call.plan and state is State.SUCCEEDED:
+            result = call.plan.result | await self._outcome(call.plan)
         await self.records.move(call.id, [State.RUNNING], state, error=problem, result=result)
         if call.undoes:
             if state is State.SUCCEEDED:

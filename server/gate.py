@@ -11,7 +11,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -23,6 +23,7 @@ from server.audit import Audit
 from server.carrier import Carrier
 from server.decisions import Decisions
 from server.executor.engine import Engine
+from server.keeper import Keeper
 from server.masking import Stream, mask
 from server.policy import Policy, Question, Situation, Verdict
 from server.previews import previewed
@@ -90,6 +91,7 @@ class LocalGate:
         operators: Callable[[], int],
         still: Callable[[Caller], Caller | None],
         announce: Callable[[Call], None],
+        keeper: Keeper,
         limits: Limits | None = None,
     ) -> None:
         """`operators` counts the people who are operators; `still` gives a caller the rights that
@@ -105,7 +107,11 @@ class LocalGate:
         self.still = still
         self.announce = announce
         self.limits = limits or Limits()
-        self.carrier = Carrier(records, engine, engine.ledger, self._reach_of, self._ended)
+        self.keeper = keeper
+        engine.before = keeper.before
+        self.carrier = Carrier(
+            records, engine, engine.ledger, self._reach_of, keeper.outcome, self._ended
+        )
         self._tools = catalog()
         self._stopping = False
 
@@ -113,11 +119,13 @@ class LocalGate:
         """Take up what a stop or a crash left unfinished."""
         await self.records.drop_idle_keys()
         await self.carrier.start()
+        self.keeper.start()
 
     async def stop(self, grace_s: float = 20) -> None:
         """Take no more calls, let what runs end or park it."""
         self._stopping = True
         await self.carrier.stop(grace_s)
+        await self.keeper.stop()
         await self.audit.flush()
 
     async def tools(self, caller: Caller) -> list[ToolInfo]:
@@ -177,6 +185,8 @@ class LocalGate:
             async with asyncio.timeout(self.limits.stream_s):
                 async for piece in asked.tool.handler(context, asked.arguments):  # type: ignore[union-attr]
                     yield masked.piece(piece)
+            for piece in masked.rest():
+                yield piece
         except TimeoutError:
             error = ToolError(Code.DEADLINE_EXCEEDED, "The stream was open too long.", "Follow it.")
             outcome = _failure(tool, asked, error)
@@ -556,16 +566,16 @@ class _Masked:
     """Masks what a stream says, also where a secret is cut in two by its pieces."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, Stream] = {}
+        self._text = Stream()
 
     def piece(self, piece: dict[str, Any]) -> dict[str, Any]:
-        line = piece.get("line")
-        if not isinstance(line, str):
-            masked: dict[str, Any] = mask(piece)
-            return masked
-        stream = self._lines.setdefault(str(piece.get("pod", "")), Stream())
-        masked = mask(piece)
-        return masked | {"line": stream.feed(line + "\n").removesuffix("\n")}
+        text = piece.get("text")
+        masked: dict[str, Any] = mask({k: v for k, v in piece.items() if k != "text"})
+        return masked if text is None else masked | {"text": self._text.feed(str(text))}
+
+    def rest(self) -> Iterator[dict[str, Any]]:
+        if text := self._text.end():
+            yield {"text": text}
 
 
 async def _silent(text: str, done: float | None, of: float | None) -> None:

@@ -10,9 +10,9 @@ import structlog
 from server.records import Records
 from tools.context import Cluster, Directory
 from tools.errors import ToolError
-from tools.job_status import JOB, ends_log, job_result
+from tools.job_status import JOB, ends_log, job_result, runs_job
 from tools.objects import MANAGED_BY, OURS
-from tools.plan import Change, Ref
+from tools.plan import Change, Create, Plan, Ref
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +48,14 @@ class Keeper:
             with suppress(ToolError):
                 await self._keep(change.ref)
 
+    async def outcome(self, plan: Plan) -> dict[str, Any]:
+        """How the Job ended that a plan ran to its end, to go into the call's answer."""
+        for change in plan.changes:
+            if isinstance(change, Create) and change.await_end and runs_job(change):
+                with suppress(ToolError):
+                    return await self._keep(change.ref)
+        return {}
+
     async def _watch(self, name: str) -> None:
         while True:
             try:
@@ -73,7 +81,7 @@ class Keeper:
             await self._keep(ref)
             self._kept[uid] = how
 
-    async def _keep(self, ref: Ref) -> None:
+    async def _keep(self, ref: Ref) -> dict[str, Any]:
         tenant = await self._tenants.find(ref.namespace)
         result = await job_result(self._clusters()[ref.at], ref.namespace, ref.name)
         uid = tenant.uid if tenant else ""
@@ -81,6 +89,7 @@ class Keeper:
         if not result.get("log") and before.get("log"):
             result["log"] = before["log"]  # the pods are gone by now; their log was kept earlier
         await self._records.keep_job(ref.namespace, uid, ref.name, result)
+        return result
 
 
 def _ended(job: Mapping[str, Any]) -> str:
