@@ -1,17 +1,53 @@
-"""What the tests of every room share."""
+"""Fixtures that several rooms share. Keep them tiny."""
 
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from server.executor.aws import AwsWrites
+
+
+@pytest.fixture(scope="session")
+def moto_url() -> Iterator[str]:
+    """A practice AWS: moto as a server."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+async def aws(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> "AwsWrites":
+    """A practice account with nothing in it but the tenants' bucket `tenants`."""
+    from moto.moto_api._internal.models import moto_api_backend
+
+    from server.executor.aws import AwsWrites
+
+    moto_api_backend.reset()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "practice")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "practice")
+    account = AwsWrites(
+        region="eu-west-1",
+        bucket="tenants",
+        oidc_provider="https://oidc.example/id/1",
+        endpoint=moto_url,
+    )
+    where = {"LocationConstraint": "eu-west-1"}
+    await account.call("s3", "create_bucket", Bucket="tenants", CreateBucketConfiguration=where)
+    return await account.connected()
 
 
 @dataclass
 class Kube:
-    """A cluster to test against: its `api` as administrator, and the kubeconfig it was made from."""
+    """A cluster to test against: its `api` as administrator, and the kubeconfig it is made from."""
 
     api: Any
     kubeconfig: str
