@@ -1,0 +1,234 @@
+"""A gate that is a client of a running server, over its Unix socket or over HTTP."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tools.calls import Caller, Outcome, Problem, Progress, State, ToolInfo
+from tools.errors import Code, ToolError
+
+if TYPE_CHECKING:
+    import httpx
+
+NDJSON = "application/x-ndjson"
+CONNECT_S = 5.0
+# Longer than a server waits for anything that it was asked to wait for.
+ANSWER_S = 720.0
+
+
+class RemoteGate:
+    """The `Gate` of another process. Who calls is said by the token; of the `Caller` only the door
+    and what it restricts itself to are passed on."""
+
+    def __init__(self, where: str | Path, token: str = "") -> None:
+        """`where` is a URL, or the path of a socket."""
+        self.where = where
+        self.token = token
+        self._client: httpx.AsyncClient | None = None
+
+    async def tools(self, caller: Caller) -> list[ToolInfo]:
+        body = await self.get("/api/v1/tools", caller)
+        return [ToolInfo.model_validate(info) for info in body["tools"]]
+
+    async def caller(self, caller: Caller) -> Caller:
+        """Who the server takes us for. Raises `ToolError`."""
+        return Caller.model_validate(await self.get("/api/v1/caller", caller))
+
+    async def call(
+        self,
+        caller: Caller,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        key: str | None = None,
+        preview: bool = False,
+        wait_s: float | None = None,
+        progress: Progress | None = None,
+    ) -> Outcome:
+        try:
+            return await self.ask(
+                caller, tool, arguments, key=key, preview=preview, wait_s=wait_s, progress=progress
+            )
+        except ToolError as error:
+            return Outcome(state=State.FAILED, tool=tool, error=Problem.of(error))
+
+    async def ask(
+        self,
+        caller: Caller,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        key: str | None = None,
+        preview: bool = False,
+        wait_s: float | None = None,
+        progress: Progress | None = None,
+    ) -> Outcome:
+        """As `call`, but raises `ToolError` where the server was not reached (or, with `lost`, did
+        not answer)."""
+        params: dict[str, Any] = {"preview": "true"} if preview else {}
+        if wait_s is not None:
+            params["wait"] = f"{wait_s:g}"
+        headers = self._headers(caller)
+        if key:
+            headers["Idempotency-Key"] = key
+        if progress is None:
+            answer = await self._send(
+                "POST", _path(tool), headers=headers, params=params, json=dict(arguments)
+            )
+            return _outcome(tool, answer)
+        headers["Accept"] = NDJSON
+        async for line in self._lines(tool, headers=headers, params=params, json=dict(arguments)):
+            if isinstance(line, Outcome):
+                return line
+            if "outcome" in line:
+                return Outcome.model_validate(line["outcome"])
+            told = line["progress"]
+            await progress(told["message"], told["done"], told["total"])
+        raise _lost(self.where, "the answer broke off")
+
+    async def stream(
+        self, caller: Caller, tool: str, arguments: Mapping[str, Any]
+    ) -> AsyncIterator[dict[str, Any]]:
+        headers = self._headers(caller) | {"Accept": NDJSON}
+        async for line in self._lines(tool, headers=headers, json=dict(arguments)):
+            if isinstance(line, Outcome):
+                raise _error(line.error) if line.error else _lost(self.where, "it did not stream")
+            if "error" in line:
+                raise _error(Problem.model_validate(line["error"]))
+            yield line["piece"]
+
+    async def get(self, path: str, caller: Caller | None = None) -> dict[str, Any]:
+        """A page of the server's as JSON. Raises `ToolError`."""
+        headers = self._headers(caller) if caller else {}
+        return self._page(await self._send("GET", path, headers=headers))
+
+    async def post(self, path: str) -> dict[str, Any]:
+        return self._page(await self._send("POST", path))
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    def _headers(self, caller: Caller) -> dict[str, str]:
+        headers = {"X-Pilothouse-Door": caller.door}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        if caller.read_only:
+            headers["X-Pilothouse-Read-Only"] = "true"
+        if caller.toolsets is not None:
+            headers["X-Pilothouse-Toolsets"] = ",".join(sorted(caller.toolsets))
+        return headers
+
+    def _connected(self) -> "httpx.AsyncClient":
+        if self._client is None:
+            import httpx
+
+            timeout = httpx.Timeout(ANSWER_S, connect=CONNECT_S)
+            limits = httpx.Limits(max_connections=256, max_keepalive_connections=32)
+            if isinstance(self.where, Path):
+                transport = httpx.AsyncHTTPTransport(uds=str(self.where), limits=limits)
+                self._client = httpx.AsyncClient(
+                    base_url="http://localhost", transport=transport, timeout=timeout
+                )
+            else:
+                url = self.where.rstrip("/").removesuffix("/mcp")
+                try:
+                    self._client = httpx.AsyncClient(base_url=url, timeout=timeout, limits=limits)
+                except httpx.InvalidURL as error:
+                    raise _no_url(self.where) from error
+        return self._client
+
+    async def _send(self, method: str, path: str, **request: Any) -> "httpx.Response":
+        import httpx
+
+        try:
+            return await self._connected().request(method, path, **request)
+        except httpx.HTTPError as error:
+            raise _unreached(self.where, error) from error
+
+    async def _lines(self, tool: str, **request: Any) -> AsyncIterator[dict[str, Any] | Outcome]:
+        """Each line of an answer; the one outcome, where it did not come line by line."""
+        import httpx
+
+        try:
+            async with self._connected().stream("POST", _path(tool), **request) as answer:
+                if not answer.headers.get("content-type", "").startswith(NDJSON):
+                    await answer.aread()
+                    yield _outcome(tool, answer)
+                    return
+                async for line in answer.aiter_lines():
+                    if line.strip():
+                        yield json.loads(line)
+        except httpx.HTTPError as error:
+            raise _unreached(self.where, error) from error
+
+    def _page(self, answer: "httpx.Response") -> dict[str, Any]:
+        if answer.is_success:
+            body: dict[str, Any] = answer.json()
+            return body
+        raise _error(_problem(answer))
+
+
+def _path(tool: str) -> str:
+    from urllib.parse import quote
+
+    return f"/api/v1/tools/{quote(tool[:128], safe='')}"
+
+
+def _outcome(tool: str, answer: "httpx.Response") -> Outcome:
+    if answer.is_success:
+        return Outcome.model_validate_json(answer.content)
+    try:
+        body = answer.json()
+    except ValueError:
+        body = {}
+    if isinstance(body, dict) and "outcome" in body:
+        return Outcome.model_validate(body["outcome"])
+    return Outcome(state=State.FAILED, tool=tool, error=_problem(answer))
+
+
+def _problem(answer: "httpx.Response") -> Problem:
+    try:
+        body = answer.json()
+        return Problem(code=body["code"], message=body["detail"], hint=body.get("hint", ""))
+    except (ValueError, KeyError, TypeError):
+        return Problem(
+            code=Code.UNAVAILABLE if answer.status_code >= 500 else Code.INTERNAL,
+            message=f"{answer.url.host} answered {answer.status_code}, not as Pilothouse does.",
+            hint="Check the URL.",
+        )
+
+
+def _error(problem: Problem) -> ToolError:
+    return ToolError(problem.code, problem.message, problem.hint, retry_after=problem.retry_after)
+
+
+def _unreached(where: str | Path, error: Exception) -> ToolError:
+    import httpx
+
+    if isinstance(error, httpx.UnsupportedProtocol):
+        return _no_url(str(where))
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)):
+        return ToolError(
+            Code.UNAVAILABLE,
+            f"No server answers at {where}.",
+            "Start it with `pilothouse serve`, or check --url.",
+        )
+    return _lost(where, str(error) or type(error).__name__)
+
+
+def _lost(where: str | Path, why: str) -> ToolError:
+    return ToolError(
+        Code.UNAVAILABLE,
+        f"The server at {where} did not answer to the end ({why}).",
+        "call_list shows whether it took the call; with the same key it may be sent again.",
+        lost=True,
+    )
+
+
+def _no_url(where: str) -> ToolError:
+    return ToolError(
+        Code.INVALID_ARGUMENT, f"{where!r} is no URL of a server.", "Such as http://127.0.0.1:8000."
+    )

@@ -1,0 +1,106 @@
+"""Listening: an ASGI application on a TCP address or on a Unix socket, in the running loop."""
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from tools.errors import Code, ToolError
+
+BACKLOG = 2048
+KEEP_ALIVE_S = 30
+# What the kernel takes as the path of a socket.
+MOST_PATH = 100
+
+
+class _Server(uvicorn.Server):
+    """Signals are the application's: it has more to stop than this."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A TCP socket. Raises `ToolError` where the address cannot be had."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(found[0], socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(found[4])
+        listener.listen(BACKLOG)
+    except OSError as error:
+        why = "something else listens there" if error.errno == errno.EADDRINUSE else error.strerror
+        raise ToolError(
+            Code.FAILED_PRECONDITION,
+            f"Cannot listen on {host}:{port}: {why}.",
+            "Stop that, or name another with --port (0 takes a free one).",
+        ) from None
+    return listener
+
+
+def listen_here(path: Path) -> socket.socket:
+    """A Unix socket that only this user can reach. Whoever calls holds the state's lock, so one
+    that is there already was left behind."""
+    if len(os.fsencode(path)) > MOST_PATH:
+        raise ToolError(
+            Code.INVALID_ARGUMENT,
+            f"The path of the state directory is too long for a socket in it: {path.parent}.",
+            "Name one of fewer than 80 characters with --state.",
+        )
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    listener.listen(BACKLOG)
+    return listener
+
+
+@asynccontextmanager
+async def served(app: Any, listener: socket.socket, grace_s: float) -> AsyncIterator["Serving"]:
+    """Serves while it is entered. On leaving, what is under way may take `grace_s` to end."""
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        ws="none",
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, round(grace_s)),
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not task.done():  # noqa: ASYNC110  a few turns of the loop
+        await asyncio.sleep(0)
+    serving = Serving(server, task, listener)
+    try:
+        yield serving
+    finally:
+        serving.refuse()
+        with suppress(asyncio.CancelledError):
+            await task
+        listener.close()
+
+
+class Serving:
+    def __init__(
+        self, server: uvicorn.Server, task: "asyncio.Task[None]", listener: socket.socket
+    ) -> None:
+        self._server = server
+        self.task = task
+        self.address = listener.getsockname()
+
+    def refuse(self) -> None:
+        """Take no more connections; those that are there may end."""
+        self._server.should_exit = True
