@@ -42,7 +42,8 @@ class Carrier:
     """Carries calls out, one task each.
 
     `reach` says with which rights, and raises `ToolError` when the requester may no longer do it.
-    `outcome` adds to a call's answer what is known only at its end, and `ended` is told of each call that came to its end.
+    `outcome` adds to a call's answer what is known only at its end; `ended` is told of each call
+    that came to its end.
     """
 
     def __init__(
