@@ -214,7 +214,7 @@ async def test_a_stream_is_a_line_a_piece_and_says_where_it_broke(server: Server
     ]
     assert json.loads(answer.text.splitlines()[2])["error"]["code"] == "unavailable"
     seen: list[dict[str, Any]] = []
-    with pytest.raises(ToolError, match="Gone"):
+    with pytest.raises(ToolError, match="Gone"):  # noqa: PT012
         async for piece in server.remote().stream(ALICE, "job_logs", {}):
             seen.append(piece)
     assert seen == [{"line": "a"}, {"line": "b"}]
@@ -224,7 +224,7 @@ async def test_a_stream_that_cannot_begin_has_a_status_of_its_own(server: Server
     server.gate.pieces = [ToolError(Code.NOT_FOUND, "No such job.")]
     async with server.client() as client:
         assert (await client.post("/api/v1/tools/job_logs")).status_code == 404
-    with pytest.raises(ToolError, match="No such job"):
+    with pytest.raises(ToolError, match="No such job"):  # noqa: PT012
         async for _ in server.remote(local=True).stream(ALICE, "job_logs", {}):
             pass
 
