@@ -112,6 +112,10 @@ def _container_wrong(container: Object) -> str:
     if waiting == "CrashLoopBackOff":
         code = f", exit code {last['exitCode']}" if "exitCode" in last else ""
         return f"CrashLoopBackOff ({restarts} restart{'s' if restarts != 1 else ''}{code})"
+    if waiting in ("ImagePullBackOff", "ErrImagePull"):
+        # The cause is the end of a long chain that tells the image several times.
+        cause = state["waiting"].get("message", "").rpartition(": ")[2]
+        return clip(f"{waiting}: {container.get('image', '')}: {cause}")
     if waiting not in _STARTING:
         return clip(f"{waiting}: {state['waiting'].get('message', '')}".rstrip(": "))
     if ended.get("exitCode"):

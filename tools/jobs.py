@@ -5,9 +5,9 @@ import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tools import job_status, logs
 from tools.calls import Role
@@ -31,7 +31,10 @@ from tools.tool import Arguments, Effect, tool
 __all__ = ["ends_log", "job_result", "runs_job"]
 
 NOBODY = 65532
+MOST_TEXT = 128 << 10
 LOG_LINES = 20
+# Beyond its deadline, for pods to be ended and counted.
+GRACE_S = 120
 # Not every change of a pod shows in its Job, so a followed one is looked at this often too.
 LOOK_S = 5.0
 
@@ -53,16 +56,25 @@ class JobCreate(Resources, InTenant):
     """A Job to run."""
 
     image: Image
-    command: list[Text] = Field([], max_length=200, description="the entrypoint: no shell")
-    args: list[Text] = Field([], max_length=200)
-    env: dict[EnvName, Text] = Field({}, max_length=200)
-    secret_env: dict[EnvName, SecretRef] = Field({}, max_length=50)
+    command: list[Text] = Field([], description="the entrypoint: no shell")
+    args: list[Text] = []
+    env: dict[EnvName, Text] = {}
+    secret_env: dict[EnvName, SecretRef] = {}
     name: Label | None = None
     timeout_s: int = Field(3600, ge=1, le=604_800)
     retries: int = Field(0, ge=0, le=20)
     ttl_s: int = Field(3600, ge=30, le=604_800, description="kept this long after its end")
     user: int = Field(NOBODY, ge=0, le=2**31 - 1, description="uid; 0 is root")
     wait: bool = Field(False, description="done when the Job has ended")
+
+    @model_validator(mode="after")
+    def _of_a_size(self) -> Self:
+        said = [*self.command, *self.args, *self.env, *self.env.values(), *self.secret_env]
+        if len(said) > 1000 or sum(map(len, said)) > MOST_TEXT:
+            raise ValueError(f"command, args and env are longer than {MOST_TEXT >> 10} kB together")
+        if both := self.env.keys() & self.secret_env.keys():
+            raise ValueError(f"{min(both)} is in env and in secret_env")
+        return self
 
 
 class JobAnswer(Lean):
@@ -119,7 +131,13 @@ async def create(ctx: Context, args: JobCreate) -> Plan:
             f"{args.tenant} has a Job {name} already.",
             "Choose another name, or leave it out to have one made.",
         )
-    change = Create(id="job", ref=ref, body=manifest(args, ctx), await_end=args.wait)
+    change = Create(
+        id="job",
+        ref=ref,
+        body=manifest(args, ctx),
+        await_end=args.wait,
+        settle_s=args.timeout_s + GRACE_S,
+    )
     notes = [] if args.user else ["It runs as root, which Pod Security level restricted refuses."]
     return Plan.of(
         f"Run {args.image} as Job {name} in {args.tenant}",
@@ -163,10 +181,7 @@ def manifest(args: JobCreate, ctx: Context) -> dict[str, Any]:
     return {
         "metadata": {
             "labels": labels,
-            "annotations": {
-                "pilothouse.dev/call": ctx.call_id,
-                "pilothouse.dev/requester": ctx.caller.subject,
-            },
+            "annotations": {"pilothouse.dev/requester": ctx.caller.subject},
         },
         "spec": {
             "backoffLimit": args.retries,
@@ -205,14 +220,18 @@ async def get(ctx: Context, args: JobName) -> JobAnswer:
 
 def _kept(result: dict[str, Any]) -> JobAnswer:
     known = {k: v for k, v in result.items() if k in JobAnswer.model_fields and v is not None}
-    return JobAnswer.model_validate(known | {"kept": True})
+    log = "".join(str(known.get("log", "")).splitlines(keepends=True)[-LOG_LINES:])
+    return JobAnswer.model_validate(known | {"kept": True, "log": log})
 
 
 async def _result(ctx: Context, args: InTenant) -> dict[str, Any]:
     """What was kept of a Job that is gone. Raises `ToolError(NOT_FOUND)`."""
     name = args.name  # type: ignore[attr-defined]
     if found := await ctx.calls.job_result(args.tenant, name):
-        return {"name": name, "status": "unknown"} | found
+        if found.get("status") in ENDED:
+            return {"name": name} | found
+        # It was kept because somebody was about to delete it.
+        return found | {"name": name, "status": "cancelled", "reason": "deleted before its end"}
     raise ToolError(
         Code.NOT_FOUND, f"{args.tenant} has no Job {name}.", "job_list shows those there are."
     )

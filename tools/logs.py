@@ -9,7 +9,7 @@ from pydantic import Field
 
 from tools.context import Context
 from tools.errors import Code, ToolError
-from tools.inputs import InTenant, Since, Subdomain, since_s
+from tools.inputs import InTenant, Label, Since, Subdomain, since_s
 from tools.objects import Object, annotations, meta
 
 MOST_PODS = 10
@@ -28,13 +28,13 @@ class LogArguments(InTenant):
     """What to read of a log."""
 
     name: Subdomain
-    container: str = Field("", max_length=63)
+    container: Label | None = None
     tail_lines: int = Field(200, ge=1, le=5000)
     since: Since = Field("", description="10m, or an RFC 3339 time")
     follow: bool = False
 
 
-def container_of(pod: Object, asked: str) -> str:
+def container_of(pod: Object, asked: str | None) -> str:
     """The container asked for, else the pod's default one. Raises `ToolError`."""
     spec = pod.get("spec") or {}
     names = [c["name"] for part in ("containers", "initContainers") for c in spec.get(part) or []]
