@@ -45,8 +45,7 @@ constraints:
 
 # Node 22 and the MCP conformance suites, for the tests that drive them.
 node:
-	@command -v npm >/dev/null || { echo "npm is missing: apt-get install -y npm"; exit 1; }
-	npm install --prefix .node --no-package-lock --no-audit --no-fund --silent
+	@tests/node/install
 
 clean:
 	rm -rf .venv .node build *.egg-info

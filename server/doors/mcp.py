@@ -247,15 +247,13 @@ class _Door:
         match reference, argument:
             case ("onboard_tenant", "plan"):
                 return [plan for plan in self.plans if plan.startswith(start)]
-            case ("onboard_tenant", "name"):
-                return []  # a new one: nothing there is to be suggested
             case ("diagnose_workload", "tenant") | ("pilothouse://tenants/{name}", "name"):
                 return await mcp_resources.names(self.gate, caller, "tenants", start)
             case ("diagnose_workload", "workload"):
                 return await mcp_resources.workloads(self.gate, caller, given.get("tenant"), start)
             case ("pilothouse://calls/{id}", "id"):
                 return await mcp_resources.names(self.gate, caller, "calls", start)
-        raise MCPError(INVALID_PARAMS, f"Nothing to complete: {reference[:200]} {argument[:64]}")
+        return []  # a new tenant's name, or something that we do not know
 
 
 def result(outcome: Outcome, *, write: bool = True) -> CallToolResult:
