@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from tools.backends.kubernetes.api import Reply
 from tools.backends.kubernetes.fields import difference, project
 from tools.backends.kubernetes.managers import autoscalers, controllers, other_managers
 from tools.backends.kubernetes.masks import Mask, mask_of
@@ -15,6 +16,8 @@ from tools.plan import Apply, Change, Create, Delete, Difference, Patch, Plan, P
 if TYPE_CHECKING:
     from tools.backends.kubernetes.cluster import KubeCluster
 
+# An object's status moves its resourceVersion within milliseconds.
+TRIES = 4
 How = Literal["server", "computed", "probed"]
 Live = Mapping[str, Any] | None
 
@@ -32,12 +35,29 @@ async def preview(cluster: "KubeCluster", change: Change, plan: Plan) -> Preview
         raise ToolError(
             Code.ALREADY_EXISTS, f"{change.ref} already exists.", "Choose another name."
         )
-    request = await request_for(cluster.api, change, live if isinstance(change, Delete) else None)
-    reply = await send(cluster.api, request, dry_run=True)
+    live, reply = await _dry_run(cluster, change, live)
     how, unasked = await _probed(cluster, change, live, reply.body)
     notes = await _notes(cluster, change, live)
     notes += [f"The API server warns: {warning}" for warning in reply.warnings]
     return _told(change, live, how, _moves(change, live, reply.body), notes + unasked)
+
+
+async def _dry_run(cluster: "KubeCluster", change: Change, live: Live) -> tuple[Live, Reply]:
+    """What would be stored, and the object that it was worked out from: what a controller wrote
+    between our reading it and the dry run is not our doing."""
+    for _ in range(TRIES):
+        whose = live if isinstance(change, Delete) else None
+        reply = await send(
+            cluster.api, await request_for(cluster.api, change, whose), dry_run=True
+        )
+        if live is None or isinstance(change, Delete) or _version(reply.body) == _version(live):
+            break
+        live = await look(cluster, change) or live
+    return live, reply
+
+
+def _version(thing: Mapping[str, Any]) -> str:
+    return str((thing.get("metadata") or {}).get("resourceVersion", ""))
 
 
 async def _nowhere_yet(cluster: "KubeCluster", ref: Ref, plan: Plan) -> bool:
