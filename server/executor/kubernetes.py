@@ -10,7 +10,7 @@ from tools.backends.kubernetes.fields import CALL, difference
 from tools.backends.kubernetes.observing import look, seen
 from tools.backends.kubernetes.writing import request_for, send
 from tools.errors import Code, ToolError
-from tools.plan import Change, Create, Delete, Patch, Scale, Seen
+from tools.plan import Apply, Change, Create, Delete, Patch, Scale, Seen
 
 # An object's status moves its resourceVersion within milliseconds: read, check and write again.
 TRIES = 8
@@ -83,6 +83,9 @@ class KubeWrites(KubeCluster):
     async def _as_intended(self, change: Change, live: Live) -> bool:
         if live is None or isinstance(change, Delete):
             return False
+        if isinstance(change, Apply):
+            # Whose the fields are is not asked here.
+            change = change.model_copy(update={"force": True})
         reply = await send(self.api, await request_for(self.api, change, None), dry_run=True)
         return not difference(live, reply.body)
 
