@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict
@@ -63,6 +64,10 @@ class Tool:
         return self.effect in (Effect.WRITE, Effect.DECIDE)
 
     def info(self) -> ToolInfo:
+        return self._info
+
+    @cached_property
+    def _info(self) -> ToolInfo:
         return ToolInfo(
             name=self.name,
             title=self.title,
