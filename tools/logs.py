@@ -99,7 +99,8 @@ def in_order(parts: Sequence[tuple[str, str]]) -> str:
 
     def stamped(name: str, text: str) -> list[tuple[str, str, str]]:
         split = (line.partition(" ") for line in text.splitlines())
-        return [(stamp, name, rest) for stamp, _, rest in split]
+        # Without its Z, a time without a fraction sorts before those with one.
+        return [(stamp.removesuffix("Z"), name, rest) for stamp, _, rest in split]
 
     merged = heapq.merge(*(stamped(*part) for part in parts), key=lambda line: line[0])
     return "".join(f"[{name}] {line}\n" for _, name, line in merged)

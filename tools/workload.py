@@ -113,7 +113,13 @@ async def events_of(cluster: Cluster, thing: Object, pods: Sequence[Object]) -> 
 
 async def autoscaler_of(cluster: Cluster, ref: Ref) -> dict[str, Any] | None:
     """The HorizontalPodAutoscaler that sets a workload's replicas, if there is one."""
-    found, _ = await cluster.list(HPA, ref.namespace, limit=PAGE, parts="whole")
+    try:
+        found, _ = await cluster.list(HPA, ref.namespace, limit=PAGE, parts="whole")
+    except ToolError as error:
+        # Who may not see autoscalers can still scale.
+        if error.code in (Code.PERMISSION_DENIED, Code.NOT_FOUND):
+            return None
+        raise
     for scaler in found:
         target = scaler["spec"]["scaleTargetRef"]
         if (target.get("kind"), target.get("name")) == (ref.short_kind, ref.name):
