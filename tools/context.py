@@ -170,8 +170,8 @@ class Aws(Looks, Protocol):
         """One instance, with `protected` and `loses`: what is lost with a stop or its deletion."""
         ...
 
-    async def prefix_usage(self, prefix: str, most: int = 10_000) -> tuple[int, int]:
-        """Objects and bytes under a prefix of the tenants' bucket (counted up to `most`)."""
+    async def prefix_usage(self, prefix: Ref, most: int = 10_000) -> tuple[int, int]:
+        """Objects and bytes under a prefix (counted up to `most`)."""
         ...
 
     def trust(self, tenant: str, uid: str) -> dict[str, Any]:

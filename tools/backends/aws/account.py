@@ -85,20 +85,21 @@ class AwsAccount:
     async def instance(self, service: Literal["ec2", "rds"], id: str) -> dict[str, Any]:
         return await instances.one(self.call, service, id)
 
-    async def prefix_usage(self, prefix: str, most: int = 10_000) -> tuple[int, int]:
+    async def prefix_usage(self, prefix: Ref, most: int = 10_000) -> tuple[int, int]:
+        bucket, key = observing.split(prefix)
         objects = size = 0
         token: dict[str, str] = {}
         while objects < most:
             page = await self.call(
                 "s3",
                 "list_objects_v2",
-                Bucket=self.bucket,
-                Prefix=prefix,
+                Bucket=bucket,
+                Prefix=key,
                 MaxKeys=min(PAGE, most),
                 **token,
             )
             # The empty object that holds the prefix open is ours.
-            found = [o for o in page.get("Contents", ()) if o["Key"] != prefix]
+            found = [o for o in page.get("Contents", ()) if o["Key"] != key]
             objects += len(found)
             size += sum(o["Size"] for o in found)
             if not page.get("IsTruncated"):

@@ -13,7 +13,6 @@ from tools.plan import (
     DeleteInstance,
     DeleteRole,
     Difference,
-    DropPrefix,
     EmptyPrefix,
     Json,
     Preview,
@@ -65,8 +64,6 @@ async def _notes(aws: "AwsAccount", change: Change) -> list[str]:
             return [f"Policies that others gave it are taken from it: {lost}."] if lost else []
         case PutPrefix():
             await _must_have_bucket(aws, change)
-        case DropPrefix():
-            return [f"{await _usage(aws, change)} stay at s3://{change.ref.name}."]
         case EmptyPrefix():
             return [f"{await _usage(aws, change)} are deleted for good, and all their versions."]
         case SetInstance() | DeleteInstance():
@@ -103,7 +100,7 @@ async def _must_have_bucket(aws: "AwsAccount", change: Change) -> None:
 async def _usage(aws: "AwsAccount", change: Change) -> str:
     most = 10_000
     try:
-        objects, size = await aws.prefix_usage(split(change.ref)[1], most)
+        objects, size = await aws.prefix_usage(change.ref, most)
     except ToolError as error:
         if "NoSuchBucket" not in str(error.__cause__):
             raise
