@@ -16,7 +16,7 @@ from tools.backends.kubernetes.masks import (
 )
 from tools.backends.kubernetes.quantities import number
 from tools.backends.kubernetes.quantities import spelled as spelled_quantity
-from tools.plan import Difference
+from tools.plan import Difference, canonical
 
 MANAGER = "pilothouse"
 CALL = "pilothouse.dev/call"
@@ -141,12 +141,14 @@ def _list_moves(
     elif one and other and len(one) == len(other) and all(isinstance(i, dict) for i in one + other):
         for at, (was, is_now) in enumerate(zip(one, other, strict=True)):
             yield from _moves(was, is_now, f"{path}[{at}]", "")
-    else:
+    elif canonical(before) != canonical(after):
         yield Difference(path=path, before=before, after=after)
 
 
 def _equal(one: Any, other: Any, field: str) -> bool:
-    if one == other and type(one) is type(other):
+    if isinstance(one, dict | list) and isinstance(other, dict | list):
+        return not one and not other
+    if one == other and isinstance(one, bool) == isinstance(other, bool):
         return True
     if field in QUANTITIES or field in QUANTITY:
         mine, theirs = number(one), number(other)

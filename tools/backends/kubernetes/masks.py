@@ -82,7 +82,9 @@ def keyed(field: str, *lists: Any) -> bool:
 
 
 def mask_of(body: Any, field: str = "") -> Mask:
-    """The fields that a body names."""
+    """The fields that a body names. Where there are none to name, it is not all of them."""
+    if (body == {} and not field) or (body == [] and field in MERGE_KEYS):
+        return {".": {}}
     if isinstance(body, dict) and field not in ATOMIC:
         return {f"f:{name}": mask_of(value, name) for name, value in body.items()}
     if isinstance(body, list) and body and keyed(field, body):
@@ -133,11 +135,18 @@ def pick(live: Any, mask: Mask, field: str = "") -> Any:
         emptied = "." in mask or field in GRANULAR
         return type(live)() if emptied and isinstance(live, dict | list) else live
     if isinstance(live, dict):
-        return {
+        picked = {
             key[2:]: pick(live[key[2:]], under, key[2:])
             for key, under in below.items()
             if key[:2] == "f:" and key[2:] in live
         }
+        # A map or list of which nothing was meant is not an empty one.
+        nothing = {
+            name
+            for name, value in picked.items()
+            if value in ({}, []) and live[name] and below[f"f:{name}"].keys() - {"."}
+        }
+        return {name: value for name, value in picked.items() if name not in nothing}
     if isinstance(live, list):
         return _picked_items(live, below)
     return live
