@@ -17,6 +17,7 @@ from tools.tool import Effect, tool
 from tools.workloads import EventAnswer, event_answer
 
 MOST_MANIFEST = 256 << 10
+MOST_DEPTH = 64
 MOST_EVENTS = 2000
 PAGE = 500
 HIDDEN = "•••"
@@ -189,8 +190,13 @@ def parsed(manifest: str | dict[str, Any]) -> dict[str, Any]:
     wanted = _yaml(manifest) if isinstance(manifest, str) else manifest
     if not isinstance(wanted, dict) or not isinstance(wanted.get("metadata") or {}, dict):
         raise _unfit("The manifest is not an object.")
-    if len(json.dumps(wanted, default=str)) > MOST_MANIFEST:
+    try:
+        text = json.dumps(wanted, default=_said, allow_nan=False)
+    except (RecursionError, ValueError, TypeError):
+        raise _unfit("The manifest is nested too deeply, or is not JSON.") from None
+    if len(text) > MOST_MANIFEST:
         raise _unfit(f"The manifest is longer than {MOST_MANIFEST >> 10} kB.")
+    wanted = json.loads(text)
     for field in ("apiVersion", "kind"):
         if not isinstance(wanted.get(field), str) or not wanted[field]:
             raise _unfit(f"The manifest has no {field}.")
@@ -198,7 +204,12 @@ def parsed(manifest: str | dict[str, Any]) -> dict[str, Any]:
         raise _unfit("The manifest has no metadata.name (generateName is not taken).")
     if not isinstance(labels(wanted), dict):
         raise _unfit("The manifest's labels are not an object.")
-    return wanted
+    return dict(wanted)
+
+
+def _said(value: Any) -> str:
+    """YAML's times, which Kubernetes has as strings."""
+    return str(value.isoformat() if hasattr(value, "isoformat") else value)
 
 
 def _unfit(message: str) -> ToolError:
@@ -209,16 +220,27 @@ def _unfit(message: str) -> ToolError:
 def _yaml(text: str) -> Any:
     import yaml
 
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        # A few aliases of aliases make a few lines into gigabytes.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise _unfit("The manifest has YAML aliases.")
-        documents = [d for d in yaml.safe_load_all(text) if d is not None]
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        _bounded(text, loader)
+        documents = [d for d in yaml.load_all(text, loader) if d is not None]  # noqa: S506
+    except (yaml.YAMLError, ValueError) as error:
         raise _unfit(f"The manifest is not YAML: {clip(str(error), 300)}") from None
     if len(documents) != 1:
         raise _unfit(f"The manifest holds {len(documents)} objects.")
     return documents[0]
+
+
+def _bounded(text: str, loader: Any) -> None:
+    """Raises `ToolError` for what would be gigabytes (aliases of aliases), or minutes (nesting)."""
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, loader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_DEPTH or isinstance(event, yaml.AliasEvent):
+            raise _unfit("The manifest is nested too deeply, or has YAML aliases.")
 
 
 @tool("events_list", effect=Effect.READ, group="resources", title="List events")

@@ -94,7 +94,8 @@ async def pods_of(cluster: Cluster, thing: Object, limit: int = 100) -> list[Obj
 
 
 async def events_of(cluster: Cluster, thing: Object, pods: Sequence[Object]) -> list[Object]:
-    """What was told lately of a workload, its ReplicaSets and its pods, newest first."""
+    """What was told lately of a workload, its ReplicaSets and its pods: warnings, then the rest,
+    each with the newest first."""
     events, _ = await cluster.list(
         "v1/Event", meta(thing)["namespace"], limit=EVENTS_READ, parts="whole"
     )
@@ -108,7 +109,8 @@ async def events_of(cluster: Cluster, thing: Object, pods: Sequence[Object]) -> 
             of.get("name") == name and of.get("kind") in (thing["kind"], "HorizontalPodAutoscaler")
         )
 
-    return sorted(filter(about_it, events), key=event_time, reverse=True)
+    told = sorted(filter(about_it, events), key=event_time, reverse=True)
+    return sorted(told, key=lambda event: event.get("type") != "Warning")
 
 
 async def autoscaler_of(cluster: Cluster, ref: Ref) -> dict[str, Any] | None:

@@ -27,7 +27,10 @@ def job(*conditions: str, cancelled: bool = False, suspend: bool = False, **stat
 
 def pod(phase: str = "Running", **state: Any) -> Any:
     containers = [{"name": "job", "state": state}]
-    return {"metadata": {"name": "j-1"}, "status": {"phase": phase, "containerStatuses": containers}}
+    return {
+        "metadata": {"name": "j-1"},
+        "status": {"phase": phase, "containerStatuses": containers},
+    }
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,10 @@ def test_a_job_made_anew_gets_a_selector_of_its_own() -> None:
 
 
 def test_an_owner_is_the_controller() -> None:
-    references = [{"kind": "A", "name": "a"}, {"kind": "ReplicaSet", "name": "r", "controller": True}]
+    references = [
+        {"kind": "A", "name": "a"},
+        {"kind": "ReplicaSet", "name": "r", "controller": True},
+    ]
     assert owner({"metadata": {"ownerReferences": references}}) == "ReplicaSet r"
     assert owner({"metadata": {}}) == ""
 
