@@ -1,15 +1,14 @@
 """A gate in memory that follows a script: for what the door does, apart from what tools do."""
 
-import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 
+from server import serving
 from server.doors.mcp_serving import HttpDoor
+from server.serving import listen
 from tools.calls import Caller, Outcome, Problem, Progress, State, ToolInfo
 from tools.errors import Code, ToolError
 from tools.plan import Difference, Preview, Undo
@@ -183,14 +182,6 @@ class ScriptedGate:
 async def served(gate: Any, identify: Any = identify, **options: Any) -> AsyncIterator[str]:
     """The door over real HTTP on a free loopback port; its address."""
     door = HttpDoor(gate, identify, hosts=["127.0.0.1", "localhost", "::1"], **options)
-    app = Starlette(routes=door.routes, lifespan=lambda app: door.run())
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    task = asyncio.create_task(server.serve(sockets=[listening]))
-    try:
+    listening = listen("127.0.0.1", 0)
+    async with door.run(), serving.served(Starlette(routes=door.routes), listening, 1):
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
-    finally:
-        server.should_exit = True
-        await asyncio.wait_for(task, 10)
-        listening.close()
