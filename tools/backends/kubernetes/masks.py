@@ -132,8 +132,9 @@ def pick(live: Any, mask: Mask, field: str = "") -> Any:
     """What a live object has in the masked fields; what it has not is left out."""
     below = {k: v for k, v in mask.items() if k != "."}
     if not below:
-        emptied = "." in mask or field in GRANULAR
-        return type(live)() if emptied and isinstance(live, dict | list) else live
+        if isinstance(live, dict) and ("." in mask or field in GRANULAR):
+            return {}
+        return [] if isinstance(live, list) and "." in mask else live
     if isinstance(live, dict):
         picked = {
             key[2:]: pick(live[key[2:]], under, key[2:])

@@ -47,9 +47,7 @@ async def _dry_run(cluster: "KubeCluster", change: Change, live: Live) -> tuple[
     between our reading it and the dry run is not our doing."""
     for _ in range(TRIES):
         whose = live if isinstance(change, Delete) else None
-        reply = await send(
-            cluster.api, await request_for(cluster.api, change, whose), dry_run=True
-        )
+        reply = await send(cluster.api, await request_for(cluster.api, change, whose), dry_run=True)
         if live is None or isinstance(change, Delete) or _version(reply.body) == _version(live):
             break
         live = await look(cluster, change) or live
