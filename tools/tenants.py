@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field
 
 from tools import placing, tenant_views
 from tools.calls import Role
@@ -49,8 +49,14 @@ def _name(name: str) -> str:
     return name
 
 
+def _line(text: str) -> str:
+    if len(text) > 200 or not text.isprintable():
+        raise ValueError("this is one line of at most 200 characters")
+    return text
+
+
 TenantName = Annotated[Label, AfterValidator(_name)]
-Line = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Line = Annotated[str, AfterValidator(_line)]
 
 
 class Placed(Arguments):
@@ -361,7 +367,7 @@ def _deleted(ref: Ref, thing: Object, needs: tuple[str, ...] = ()) -> Delete:
 
 async def _left_behind(cluster: Cluster, spec: TenantSpec, made: list[Change]) -> list[Change]:
     """The namespace in the cluster that a tenant leaves. Raises `ToolError` unless it is empty."""
-    counts = await placing.inside(cluster, spec.name)
+    counts = await placing.inside(cluster, spec.name, all=True)
     if counts:
         raise ToolError(
             Code.FAILED_PRECONDITION,
