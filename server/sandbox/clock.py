@@ -58,6 +58,11 @@ class Clock:
         self._stepped += seconds
         self._fire()
 
+    def stop(self) -> None:
+        """Forget everything that waits."""
+        self._timers.clear()
+        self._set_alarm()
+
     def _set_alarm(self) -> None:
         if self._handle:
             self._handle.cancel()

@@ -59,9 +59,8 @@ def target(kinds: Kinds, method: str, path: str, query: Mapping[str, str]) -> Ta
     if name and kind.namespaced and not namespace:
         raise no_such_path()
     verb = _verb(method, name, query)
-    if (verb not in kind.verbs and not subresource) or (
-        verb == "create" and kind.namespaced and not namespace
-    ):
+    misplaced = verb == "create" and (bool(name) or (kind.namespaced and not namespace))
+    if not subresource and (verb not in kind.verbs or misplaced):
         raise method_not_allowed()
     if kind.kind == "Namespace" and name:
         # Rights on a Namespace may be given in the Namespace itself.
@@ -76,6 +75,6 @@ def _verb(method: str, name: str, query: Mapping[str, str]) -> str:
         return "get" if name else "list"
     if method == "DELETE":
         return "delete" if name else "deletecollection"
-    if method not in VERBS or (method == "POST") is bool(name and method == "POST"):
+    if method not in VERBS or (method != "POST" and not name):
         raise method_not_allowed()
     return VERBS[method]
