@@ -223,7 +223,7 @@ def _yaml(text: str) -> Any:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         _bounded(text, loader)
-        documents = [d for d in yaml.load_all(text, loader) if d is not None]  # noqa: S506
+        documents = [d for d in yaml.load_all(text, loader) if d is not None]
     except (yaml.YAMLError, ValueError) as error:
         raise _unfit(f"The manifest is not YAML: {clip(str(error), 300)}") from None
     if len(documents) != 1:

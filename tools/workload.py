@@ -116,7 +116,7 @@ async def events_of(cluster: Cluster, thing: Object, pods: Sequence[Object]) -> 
 async def autoscaler_of(cluster: Cluster, ref: Ref) -> dict[str, Any] | None:
     """The HorizontalPodAutoscaler that sets a workload's replicas, if there is one."""
     try:
-        found, _ = await cluster.list(HPA, ref.namespace, limit=PAGE, parts="whole")
+        found, _ = await cluster.list(HPA, ref.namespace, parts="whole", cached=True)
     except ToolError as error:
         # Who may not see autoscalers can still scale.
         if error.code in (Code.PERMISSION_DENIED, Code.NOT_FOUND):

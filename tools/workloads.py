@@ -31,8 +31,10 @@ from tools.workload import (
 MOST_ROWS = 5000
 MOST_PODS = 20
 MOST_EVENTS = 10
-# So many that are unhealthy are looked into for their reason; of the others the counts are told.
+# So many that are unhealthy are looked into for their reason; of the others the counts are told,
+# and of a pod the word that the server's table has for it.
 LOOKED_INTO = 12
+LOOKED_INTO_PODS = 3
 
 
 class WorkloadListArguments(OfAnyTenant):
@@ -181,7 +183,12 @@ async def _rows(
     next = ""
     while True:
         table = await cluster.table(
-            KINDS[kind], args.tenant or "", labels=BARE if bare else "", limit=PAGE, next=next
+            KINDS[kind],
+            args.tenant or "",
+            labels=BARE if bare else "",
+            limit=PAGE,
+            next=next,
+            cached=bool(args.tenant),
         )
         rows += [_row(kind, cells) for cells in table.rows]
         next = table.next
@@ -219,7 +226,9 @@ def _wrong_at_a_glance(kind: str, ready: str, cells: Mapping[str, Any]) -> str:
 
 async def _looked_into(ctx: Context, page: Sequence[WorkloadRow]) -> list[WorkloadRow]:
     """The same rows, the first unhealthy ones with the reason."""
-    unhealthy = [row for row in page if row.wrong][:LOOKED_INTO]
+    pods = [row for row in page if row.wrong and row.kind == "Pod"]
+    unhealthy = [row for row in page if row.wrong and row.kind != "Pod"][:LOOKED_INTO]
+    unhealthy += pods[:LOOKED_INTO_PODS]
     reasons = await asyncio.gather(*(_reason(ctx.cluster, row) for row in unhealthy))
     by_row = {id(row): update for row, update in zip(unhealthy, reasons, strict=True)}
     return [row.model_copy(update=by_row.get(id(row), {})) for row in page]

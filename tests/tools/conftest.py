@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -90,10 +90,10 @@ class Hands:
 
 
 @pytest.fixture
-async def hands(kube: Kube, namespace: str) -> AsyncIterator[Hands]:
+async def hands(kube: Kube, namespace: str) -> Hands:
     from server.executor.kubernetes import KubeWrites
 
-    yield Hands(KubeWrites(kube.api), namespace)
+    return Hands(KubeWrites(kube.api), namespace)
 
 
 async def eventually(true: Callable[[], Awaitable[Any]], deadline_s: float = DEADLINE_S) -> Any:

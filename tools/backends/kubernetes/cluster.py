@@ -54,11 +54,12 @@ class KubeCluster:
         limit: int = 500,
         next: str = "",
         parts: Literal["metadata", "whole"] = "metadata",
+        cached: bool = False,
     ) -> tuple[Sequence[dict[str, Any]], str]:
         known = await self.api.kinds.find(kind)
         answer = await self.api.get(
             known.path(namespace),
-            _query(labels, fields, limit, next),
+            _query(labels, fields, limit, next, cached),
             accept=METADATA if parts == "metadata" else "application/json",
         )
         named = {"apiVersion": known.api_version, "kind": known.word}
@@ -75,13 +76,14 @@ class KubeCluster:
         limit: int = 500,
         next: str = "",
         metadata: bool = False,
+        cached: bool = False,
     ) -> Table:
         known = await self.api.kinds.find(kind)
         # Without its metadata, a row does not say which namespace it is in.
         bare = not metadata and (bool(namespace) or not known.namespaced)
         answer = await self.api.get(
             known.path(namespace),
-            _query(labels, fields, limit, next) | {"includeObject": "None" if bare else "Metadata"},
+            _query(labels, fields, limit, next, cached) | {"includeObject": "None" if bare else "Metadata"},
             accept=TABLE,
         )
         rows = _rows(answer) if answer.get("kind") == "Table" else _plain_rows(answer)
@@ -187,8 +189,9 @@ class KubeCluster:
         return path, {"container": container, "tailLines": tail, "sinceSeconds": since_s}
 
 
-def _query(labels: str, fields: str, limit: int, next: str) -> dict[str, Any]:
-    return {"labelSelector": labels, "fieldSelector": fields, "limit": limit, "continue": next}
+def _query(labels: str, fields: str, limit: int, next: str, cached: bool) -> dict[str, Any]:
+    query = {"labelSelector": labels, "fieldSelector": fields, "limit": limit, "continue": next}
+    return query | {"resourceVersion": "0"} if cached and not next else query
 
 
 def _rows(table: dict[str, Any]) -> list[dict[str, Any]]:
