@@ -83,7 +83,8 @@ class KubeCluster:
         bare = not metadata and (bool(namespace) or not known.namespaced)
         answer = await self.api.get(
             known.path(namespace),
-            _query(labels, fields, limit, next, cached) | {"includeObject": "None" if bare else "Metadata"},
+            _query(labels, fields, limit, next, cached)
+            | {"includeObject": "None" if bare else "Metadata"},
             accept=TABLE,
         )
         rows = _rows(answer) if answer.get("kind") == "Table" else _plain_rows(answer)
