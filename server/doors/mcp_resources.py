@@ -71,8 +71,8 @@ def _not_found(uri: str, message: str, modern: bool) -> MCPError:
 
 async def listed(gate: Gate, caller: Caller) -> list[Resource]:
     """The caller's tenants and the calls that wait. What cannot be listed now is left out."""
-    tenants = await _rows(gate, caller, "tenants", {})
-    waiting = await _rows(gate, caller, "calls", {"state": "waiting"})
+    tenants = await _rows(gate, caller, "tenants", {"limit": MOST})
+    waiting = await _rows(gate, caller, "calls", {"limit": MOST, "state": "waiting"})
     return [_resource("tenants", row["name"], f"Tenant {row['name']}") for row in tenants] + [
         _resource("calls", row["id"], f"Waiting: {row.get('summary') or row.get('tool', '')}")
         for row in waiting
@@ -87,7 +87,8 @@ def _resource(kind: str, name: str, title: str) -> Resource:
 async def names(gate: Gate, caller: Caller, kind: str, start: str) -> list[str]:
     """Names of a kind that start so, for completion."""
     field = KINDS[kind][4]
-    rows = await _rows(gate, caller, kind, {})
+    about = {"text": start} if start and kind == "tenants" else {}
+    rows = await _rows(gate, caller, kind, {"limit": MOST} | about)
     return [row[field] for row in rows if row[field].startswith(start)][:MOST]
 
 
@@ -103,6 +104,7 @@ async def workloads(gate: Gate, caller: Caller, tenant: str | None, start: str) 
     """Names of a tenant's workloads that start so."""
     if not tenant:
         return []
-    answer = (await gate.call(caller, "workload_list", {"tenant": tenant})).answer or {}
+    asked = {"tenant": tenant, "limit": MOST} | ({"text": start} if start else {})
+    answer = (await gate.call(caller, "workload_list", asked)).answer or {}
     found = dict.fromkeys(row["name"] for row in answer.get("workloads", []) if row.get("name"))
     return [name for name in found if name.startswith(start)][:MOST]

@@ -47,22 +47,23 @@ class HttpDoor:
         identify: Identify,
         *,
         hosts: Sequence[str],
+        origins: Sequence[str] = (),
         path: str = "/mcp",
         url: str = "",
         issuers: Sequence[str] = (),
         most_body: int = MOST_BODY,
         **options: Any,
     ) -> None:
-        """`hosts` are the names that it may be called by, without port; a request with another
-        Host (421) or Origin (403) is refused. `url` is where clients see it, and `issuers` are the
-        OAuth issuers whose tokens `identify` takes; both are told in the resource's metadata.
-        `options` are `mcp_server`'s."""
+        """`hosts` are the names that it may be called by, without port, and `origins` the other
+        sites that may; a request with another Host (421) or Origin (403) is refused. `url` is where
+        clients see it, and `issuers` are the OAuth issuers whose tokens `identify` takes; both are
+        told in the resource's metadata. `options` are `mcp_server`'s."""
         server = mcp_server(gate, _token_caller, **options)
         self._manager = StreamableHTTPSessionManager(
             server,
             stateless=True,
             json_response=False,
-            security_settings=_security(hosts),
+            security_settings=_security(hosts, origins),
             max_request_body_size=most_body,
         )
         resource = AnyHttpUrl(url) if url and issuers else None
@@ -109,12 +110,12 @@ def _token_caller(ctx: Request) -> Caller:
     return token.caller
 
 
-def _security(hosts: Sequence[str]) -> TransportSecuritySettings:
+def _security(hosts: Sequence[str], origins: Sequence[str]) -> TransportSecuritySettings:
     named = [f"[{host}]" if ":" in host else host for host in hosts]
-    origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in named]
+    own = [f"{scheme}://{host}" for scheme in ("http", "https") for host in named]
     return TransportSecuritySettings(
         allowed_hosts=[form for host in named for form in (host, f"{host}:*")],
-        allowed_origins=[form for origin in origins for form in (origin, f"{origin}:*")],
+        allowed_origins=[*origins, *(form for site in own for form in (site, f"{site}:*"))],
     )
 
 

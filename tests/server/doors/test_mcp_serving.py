@@ -61,7 +61,9 @@ async def test_the_resource_says_who_issues_its_tokens():
 
 
 async def test_a_request_for_another_host_or_from_another_site_is_refused():
-    async with served(ScriptedGate()) as url, posting(url) as post:
+    origins = ["https://friend.example"]
+    async with served(ScriptedGate(), origins=origins) as url, posting(url) as post:
+        assert (await post(AS_ALICE | {"origin": "https://friend.example"})).status_code == 200
         assert (await post(AS_ALICE | {"host": "evil.example"})).status_code == 421
         assert (await post(AS_ALICE | {"origin": "https://evil.example"})).status_code == 403
         assert (await post(AS_ALICE | {"origin": "http://localhost:3000"})).status_code == 200
