@@ -275,10 +275,7 @@ class Api:
         if entries:
             obj["metadata"]["managedFields"] = entries
         if not managed:
-            # A Scale carries no time of its own, so neither does what is written through it.
-            time = None if subresource == "scale" else self._time()
-            writer = Manager(ask.manager, "Update", kind.api_version, subresource)
-            entries = managers.updated(kind.shape, old, obj, writer, time)
+            entries = self._managers(kind, old, obj, ask, subresource)
             if entries:
                 obj["metadata"]["managedFields"] = entries
         if kind.generation and _intent(old) != _intent(obj):
@@ -294,6 +291,18 @@ class Api:
         if ask.dry_run:
             return Record(kind, obj)
         return self._settle(record, obj)
+
+    def _managers(self, kind: Kind, old: Object, obj: Object, ask: Ask,
+                  subresource: str) -> list[Object]:  # fmt: skip
+        writer = Manager(ask.manager, "Update", kind.api_version, subresource)
+        if subresource != "scale":
+            return managers.updated(kind.shape, old, obj, writer, self._time())
+        # A Scale carries no time of its own, so neither does what is written through it; and no
+        # replicas are no field there: nobody owns them after a stop, nor after the start.
+        entries = managers.updated(kind.shape, old, obj, writer, None)
+        if old["spec"].get("replicas") and obj["spec"].get("replicas"):
+            return entries
+        return [entry for entry in entries if entry.get("subresource") != "scale"]
 
     def _settle(self, record: Record, obj: Object) -> Record:
         meta = obj["metadata"]
@@ -387,6 +396,8 @@ class Api:
             obj.setdefault("status", clone(defaults.NEW_STATUS[kind.kind]))
         if kind.kind == "Job":
             defaults.job_selector(obj)
+        elif kind.kind == "Namespace":
+            obj["spec"].setdefault("finalizers", ["kubernetes"])
         elif kind.kind == "Event":
             defaults.fill(obj, {"eventTime": None, "reportingComponent": "",
                                 "reportingInstance": ""})  # fmt: skip

@@ -228,7 +228,6 @@ def _claim(obj: Object) -> None:
 
 
 def _namespace(obj: Object) -> None:
-    obj.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
     meta = obj["metadata"]
     if meta.get("name"):
         meta["labels"] = meta.get("labels", {}) | {"kubernetes.io/metadata.name": meta["name"]}

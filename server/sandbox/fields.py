@@ -57,7 +57,8 @@ def field_set(shape: Shape, value: Any, path: Path = (), whole: bool = False) ->
     one that was not there before."""
     inside = children(shape, value)
     if not inside:
-        yield path
+        if not (whole and inside == [] and _always_there(path)):
+            yield path
         return
     if path and (path[-1][0] == "k" or (whole and not _always_there(path))):
         yield path

@@ -146,6 +146,8 @@ class Kubelet:
             [Running(c, dict(INITIALIZING)) for c in spec.get("initContainers", ())],
             [Running(c, dict(state)) for c in spec["containers"]],
             held_back=pod["metadata"].get("annotations", {}).get(NEVER_READY) == "true",
+            changed={c["type"]: (c["status"], c["lastTransitionTime"])
+                     for c in pod.get("status", {}).get("conditions", ())},
         )  # fmt: skip
         self._boxes[pod["metadata"]["uid"]] = box
         return box

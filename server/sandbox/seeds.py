@@ -32,8 +32,7 @@ def node(name: str, number: int = 1, pool: str = "") -> Object:
         "kubernetes.io/arch": "amd64", "kubernetes.io/hostname": name,
         "kubernetes.io/os": "linux",
     }  # fmt: skip
-    spec: Object = {"podCIDR": f"10.244.{number - 1}.0/24",
-                    "podCIDRs": [f"10.244.{number - 1}.0/24"]}  # fmt: skip
+    spec: Object = {}
     if pool:
         labels[POOL] = pool
         spec["taints"] = [{"key": POOL, "value": pool, "effect": "NoSchedule"}]
@@ -41,7 +40,6 @@ def node(name: str, number: int = 1, pool: str = "") -> Object:
     return {
         "apiVersion": "v1", "kind": "Node",
         "metadata": {"name": name, "labels": labels, "annotations": {
-            "node.alpha.kubernetes.io/ttl": "0",
             "volumes.kubernetes.io/controller-managed-attach-detach": "true",
         }},
         "spec": spec,
@@ -68,11 +66,8 @@ def plant(api: Api, nodes: list[Object]) -> None:
     """Put it all into the store."""
     for name in NAMESPACES:
         _create(api, "Namespace", {"metadata": {"name": name}})
-    for obj in nodes:
-        made = _create(api, "Node", obj, "kubelet")
-        api.write("Node", made, lambda copy, was=obj: copy | {  # type: ignore[misc]
-            "status": was["status"] | {"conditions": _node_conditions(api)},
-        }, "kubelet", "status")  # fmt: skip
+    for number, obj in enumerate(nodes):
+        _join(api, obj, number)
     for role in _cluster_roles():
         _create(api, "ClusterRole", role)
     for name, group in (
@@ -85,6 +80,31 @@ def plant(api: Api, nodes: list[Object]) -> None:
             "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": name},
             "subjects": [{"apiGroup": RBAC, "kind": "Group", "name": group}],
         })  # fmt: skip
+
+
+def _join(api: Api, node: Object, number: int) -> None:
+    """A node as it looks once its kubelet and the controller manager have seen to it."""
+    made = _create(api, "Node", node, "kubelet")
+    unknown = [
+        {key: "Unknown" for key in condition} | {"type": condition["type"]}
+        for condition in _node_conditions(api)
+    ]
+    made = made | {"metadata": dict(made["metadata"]),
+                   "status": node["status"] | {"conditions": unknown}}  # fmt: skip
+    api.store.put(api.kinds.named("Node"), made)
+
+    def controlled(copy: Object) -> Object:
+        cidr = f"10.244.{number}.0/24"
+        copy["metadata"]["annotations"]["node.alpha.kubernetes.io/ttl"] = "0"
+        copy["spec"] = copy.get("spec", {}) | {"podCIDR": cidr, "podCIDRs": [cidr]}
+        return copy
+
+    def alive(copy: Object) -> Object:
+        copy["status"]["conditions"] = _node_conditions(api)
+        return copy
+
+    api.write("Node", made, controlled, "kube-controller-manager")
+    api.write("Node", made, alive, "kubelet", "status")
 
 
 def _create(api: Api, kind: str, obj: Object, manager: str = "kube-apiserver") -> Object:

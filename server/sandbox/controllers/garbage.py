@@ -6,6 +6,7 @@ from typing import Any
 
 from ..store import Event, Record
 from ..world import World
+from . import jobs
 
 Object = dict[str, Any]
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
@@ -16,8 +17,8 @@ def concerns(event: Event) -> bool:
     meta = event.record.object["metadata"]
     if event.type == "DELETED":
         return True
-    if event.type == "ADDED":
-        return bool(meta.get("ownerReferences"))
+    if event.type == "ADDED" or jobs.TRACKING in meta.get("finalizers", ()):
+        return bool(meta.get("ownerReferences") or meta.get("finalizers"))
     return bool(meta.get("deletionTimestamp") and meta.get("finalizers"))
 
 
@@ -48,10 +49,17 @@ def sync(world: World, uid: str) -> None:
                 world.delete(dependent.kind.kind, dependent.object, _policy(world, dependent))
         if not world.api.store.dependents(uid):
             _let_go(world, record, FOREGROUND)
-    elif owners := meta.get("ownerReferences", ()):
-        lost = all(world.api.store.with_uid(ref["uid"]) is None for ref in owners)
-        if lost and not meta.get("deletionTimestamp"):
+    elif jobs.TRACKING in finalizers and not _owners_there(world, meta):
+        jobs.release(world, record.object)
+        sync(world, uid)
+    elif meta.get("ownerReferences"):
+        if not _owners_there(world, meta) and not meta.get("deletionTimestamp"):
             world.delete(record.kind.kind, record.object)
+
+
+def _owners_there(world: World, meta: Object) -> bool:
+    refs = meta.get("ownerReferences", ())
+    return any(world.api.store.with_uid(ref["uid"]) for ref in refs)
 
 
 def _policy(world: World, record: Record) -> str:

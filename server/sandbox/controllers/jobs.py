@@ -24,10 +24,12 @@ def sync(world: World, job: Object) -> float | None:
     """Count the pods that ended, and then make, remove, end or clear away."""
     pods = world.owned("Pod", job)
     if ended(job):
-        _release(world, pods)
+        for pod in pods:
+            release(world, pod)
         return _clear_away(world, job)
     if job["metadata"].get("deletionTimestamp"):
-        _release(world, pods)
+        for pod in pods:
+            release(world, pod)
         return None
     status = clone(job.get("status") or {})
     status.setdefault("uncountedTerminatedPods", {})
@@ -36,7 +38,8 @@ def sync(world: World, job: Object) -> float | None:
     _count(status, pods)
     again = _decide(world, job, status, pods)
     written = world.set_status("Job", job, _tidy(status))
-    _release(world, [pod for pod in pods if finished(pod) or _dying(pod)])
+    for pod in filter(_over, pods):
+        release(world, pod)
     if written and ended(written):
         name = next(c for c in ("Complete", "Failed") if condition(written, c))
         _tell_end(world, written, condition(written, name))
@@ -57,15 +60,20 @@ def _tracked(pod: Object) -> bool:
     return TRACKING in pod["metadata"].get("finalizers", ())
 
 
+def _over(pod: Object) -> bool:
+    """Whether nothing more is to be expected of a pod, so that it can be counted."""
+    stopped = pod.get("status", {}).get("phase") != "Running"
+    return finished(pod) or (_dying(pod) and stopped)
+
+
 def _count(status: Object, pods: list[Object]) -> None:
     """Each pod is counted once, as long as it carries the finalizer."""
     for pod in pods:
         if not _tracked(pod):
             continue
-        phase = pod.get("status", {}).get("phase")
-        if phase == "Succeeded":
+        if pod.get("status", {}).get("phase") == "Succeeded":
             status["succeeded"] = status.get("succeeded", 0) + 1
-        elif phase == "Failed" or (_dying(pod) and phase != "Running"):
+        elif _over(pod):
             status["failed"] = status.get("failed", 0) + 1
 
 
@@ -235,13 +243,12 @@ def _tidy(status: Object) -> Object:
     }  # fmt: skip
 
 
-def _release(world: World, pods: list[Object]) -> None:
-    """What is counted needs its finalizer no more."""
-    for pod in pods:
-        if _tracked(pod) and (finished(pod) or _dying(pod)):
-            world.change("Pod", pod, lambda copy: copy["metadata"].update(finalizers=[
-                name for name in copy["metadata"]["finalizers"] if name != TRACKING
-            ]))  # fmt: skip
+def release(world: World, pod: Object) -> None:
+    """What is counted, or has no Job any more, needs its finalizer no longer."""
+    if _tracked(pod):
+        world.change("Pod", pod, lambda copy: copy["metadata"].update(finalizers=[
+            name for name in copy["metadata"]["finalizers"] if name != TRACKING
+        ]))  # fmt: skip
 
 
 def _tell_end(world: World, job: Object, how: Object) -> None:
