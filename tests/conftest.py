@@ -10,6 +10,7 @@ import pytest
 
 if TYPE_CHECKING:
     from server.executor.aws import AwsWrites
+    from server.sandbox import PracticeCluster
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +46,15 @@ async def aws(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> "AwsWrites":
     return await account.connected()
 
 
+@pytest.fixture(scope="session")
+def practice() -> "Iterator[PracticeCluster]":
+    """A started practice cluster, the same for all: what a test puts there, it takes away."""
+    from server.sandbox import PracticeCluster
+
+    with PracticeCluster().in_thread() as started:
+        yield started
+
+
 @dataclass
 class Kube:
     """A cluster to test against: its `api` as administrator, and the kubeconfig it is made from."""
@@ -63,7 +73,9 @@ async def kube(request: pytest.FixtureRequest) -> AsyncIterator[Kube]:
         if not kubeconfig:
             pytest.skip("PILOTHOUSE_TEST_KUBECONFIG names no cluster")
     else:
-        kubeconfig = str(request.getfixturevalue("practice").kubeconfig)
+        practice = request.getfixturevalue("practice")
+        kubeconfig = str(request.getfixturevalue("tmp_path") / "kubeconfig")
+        practice.kubeconfig(path=kubeconfig)
     api = Api("test", kubeconfig)
     yield Kube(api, kubeconfig)
     await api.close()

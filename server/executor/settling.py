@@ -1,11 +1,12 @@
 """Whether a change to a cluster has taken effect: rolled out, ended, or gone."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tools.backends.kubernetes.health import failed_create, job_end, rollout, troubles
+from tools.backends.kubernetes.health import failed_create, job_end, rollout
 from tools.backends.kubernetes.refusals import forbidden
 from tools.errors import Code, ToolError
+from tools.health import pod_wrong
 from tools.plan import Change, Create, Delete
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 ROLLED = frozenset({"apps/v1/Deployment", "apps/v1/StatefulSet", "apps/v1/DaemonSet"})
 PODS = 50
+SHOWN = 3
 
 
 async def settled(cluster: "KubeWrites", change: Change) -> str:
@@ -69,7 +71,7 @@ async def _rolled_out(cluster: "KubeWrites", change: Change, live: Mapping[str, 
     if not so_far.waiting:
         return ""
     pods = await _pods(cluster, change, live)
-    wrong = troubles(pods)
+    wrong = _troubles(pods)
     if so_far.never:
         because = f" ({wrong})" if wrong else ""
         raise ToolError(
@@ -95,7 +97,18 @@ async def _job(cluster: "KubeWrites", change: Change, live: Mapping[str, Any]) -
     pods = await _pods(cluster, change, live)
     done = f"{status.get('succeeded') or 0} succeeded, {status.get('failed') or 0} failed"
     refused = "" if pods else await _refused(cluster, live)
-    return "; ".join(filter(None, (f"{active} running, {done}", troubles(pods), refused)))
+    return "; ".join(filter(None, (f"{active} running, {done}", _troubles(pods), refused)))
+
+
+def _troubles(pods: Iterable[dict[str, Any]]) -> str:
+    """What is wrong with some pods: `web-abc: ImagePullBackOff: …; web-def: …`."""
+    found = [
+        f"{pod['metadata']['name']}: {wrong}"
+        for pod in pods
+        if (wrong := pod_wrong(pod)) not in ("", "starting")
+    ]
+    more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+    return "; ".join([*found[:SHOWN], *more])
 
 
 async def _pods(

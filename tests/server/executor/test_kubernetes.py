@@ -8,6 +8,7 @@ import pytest
 from server.executor.kubernetes import KubeWrites
 from tests.tools.backends.kubernetes.bodies import by, deployment, job, prepared, until
 from tools.errors import Code, ToolError
+from tools.objects import anew
 from tools.plan import Apply, Change, Create, Delete, Patch, Scale
 
 pytestmark = pytest.mark.cluster
@@ -178,12 +179,10 @@ async def test_many_writers_of_different_fields_all_get_through(kube: Any, names
 
 
 async def test_a_job_deleted_is_made_anew_by_its_undo(kube: Any, namespace: str) -> None:
-    from tools.backends.kubernetes.fields import remake
-
     cluster = KubeWrites(kube.api)
     ref = cluster.ref("batch/v1/Job", "again", namespace)
     await cluster.apply(Create(id="c", ref=ref, body=job()), "call-1")
-    deletion = Delete(id="d", ref=ref, whole=remake(await cluster.get(ref)))
+    deletion = Delete(id="d", ref=ref, whole=anew(await cluster.get(ref)))
     deletion = await planned(cluster, deletion)
     await cluster.apply(deletion, "call-2")
 

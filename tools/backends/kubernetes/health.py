@@ -1,11 +1,8 @@
-"""How a workload is doing: what it has of what it should have, and what is wrong, in a phrase."""
+"""How far a workload is on its way to where it should be, and whether it will get there."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-# A container that waits for one of these is only starting.
-STARTING = frozenset({"ContainerCreating", "PodInitializing", ""})
 
 
 @dataclass(frozen=True)
@@ -76,34 +73,3 @@ def job_end(live: Mapping[str, Any]) -> str:
         if condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True":
             return str(condition["type"])
     return ""
-
-
-def trouble(pod: Mapping[str, Any]) -> str:
-    """What is wrong with a pod in a phrase (`ImagePullBackOff`), or nothing."""
-    status = pod.get("status") or {}
-    for container in [
-        *(status.get("initContainerStatuses") or ()),
-        *(status.get("containerStatuses") or ()),
-    ]:
-        state = container.get("state") or {}
-        reason = (state.get("waiting") or {}).get("reason", "")
-        if reason not in STARTING:
-            return str(reason)
-        ended = state.get("terminated") or {}
-        if ended.get("exitCode"):
-            return f"{ended.get('reason') or 'Error'} (exit code {ended['exitCode']})"
-    for condition in status.get("conditions") or ():
-        if condition.get("reason") == "Unschedulable" and condition.get("status") == "False":
-            return f"Unschedulable: {condition.get('message', '')}".rstrip(": ")
-    return str(status.get("reason") or "") if status.get("phase") == "Failed" else ""
-
-
-def troubles(pods: Iterable[Mapping[str, Any]], most: int = 3) -> str:
-    """What is wrong with some pods: `web-abc: ImagePullBackOff; web-def: …`."""
-    found = [
-        f"{pod['metadata']['name']}: {phrase}"
-        for pod in pods
-        if not pod["metadata"].get("deletionTimestamp") and (phrase := trouble(pod))
-    ]
-    more = [f"and {len(found) - most} more"] if len(found) > most else []
-    return "; ".join([*found[:most], *more])

@@ -84,7 +84,6 @@ v1 Event events ev
 v1 PersistentVolumeClaim persistentvolumeclaims pvc
 v1 ResourceQuota resourcequotas quota
 v1 LimitRange limitranges limits
-v1 Endpoints endpoints ep
 v1 Namespace /namespaces ns
 v1 Node /nodes no
 v1 PersistentVolume /persistentvolumes pv

@@ -26,7 +26,7 @@ async def preview(cluster: "KubeCluster", change: Change, plan: Plan) -> Preview
     """Raises `ToolError` where the server would refuse the change."""
     if await _nowhere_yet(cluster, change.ref, plan):
         return _told(change, None, "computed", difference({}, change.after), [])
-    live = await look(cluster, change)
+    live: Live = await look(cluster, change)
     if live is None and isinstance(change, Patch | Scale):
         raise ToolError(Code.NOT_FOUND, f"{change.ref} is not there.", "Check its name.")
     if live is None and isinstance(change, Delete):

@@ -13,7 +13,6 @@ from tools.backends.kubernetes.fields import (
     difference,
     owned,
     project,
-    remake,
     same,
     spelled,
 )
@@ -158,22 +157,3 @@ def test_what_a_patch_found_is_the_patch_that_puts_it_back() -> None:
     assert before_patch(live, patch, strategic=False)["containers"] == live["containers"]
     gone = {"containers": [{"name": "web", "$patch": "delete"}]}
     assert before_patch(live, gone, strategic=True) == {"containers": live["containers"]}
-
-
-def test_a_job_is_made_anew_without_what_its_first_controller_added() -> None:
-    made = {"batch.kubernetes.io/controller-uid": "u", "job-name": "j", "mine": "1"}
-    live = {
-        "kind": "Job",
-        "apiVersion": "batch/v1",
-        "metadata": {"name": "j", "uid": "u", "resourceVersion": "1", "labels": dict(made)},
-        "spec": {
-            "selector": {"matchLabels": {"batch.kubernetes.io/controller-uid": "u"}},
-            "template": {"metadata": {"labels": dict(made)}, "spec": {}},
-        },
-        "status": {"succeeded": 1},
-    }
-    assert remake(live) == {
-        "metadata": {"labels": {"mine": "1"}},
-        "spec": {"template": {"metadata": {"labels": {"mine": "1"}}, "spec": {}}},
-    }
-    assert live["metadata"]["labels"] == made

@@ -1,10 +1,10 @@
-"""How a workload is doing, in a phrase."""
+"""How far a workload is on its way to where it should be."""
 
 from typing import Any
 
 import pytest
 
-from tools.backends.kubernetes.health import failed_create, job_end, rollout, trouble, troubles
+from tools.backends.kubernetes.health import failed_create, job_end, rollout
 
 
 def deployment(generation: int = 2, **status: Any) -> dict[str, Any]:
@@ -62,42 +62,6 @@ def test_a_daemonset_is_done_when_it_is_on_every_node() -> None:
     assert rollout(live).waiting == "1 of 2 replicas ready"
     live["status"]["numberAvailable"] = 2
     assert rollout(live).waiting == ""
-
-
-@pytest.mark.parametrize(
-    ("status", "phrase"),
-    [
-        ({"containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}]}, ""),
-        (
-            {"containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff"}}}]},
-            "ImagePullBackOff",
-        ),
-        (
-            {"initContainerStatuses": [{"state": {"terminated": {"exitCode": 3}}}]},
-            "Error (exit code 3)",
-        ),
-        (
-            {
-                "conditions": [
-                    {"reason": "Unschedulable", "status": "False", "message": "0/1 nodes"}
-                ]
-            },
-            "Unschedulable: 0/1 nodes",
-        ),
-        ({"phase": "Failed", "reason": "Evicted"}, "Evicted"),
-        ({"containerStatuses": [{"state": {"running": {}}}]}, ""),
-    ],
-)
-def test_a_pods_trouble_is_a_phrase(status: dict[str, Any], phrase: str) -> None:
-    assert trouble({"status": status}) == phrase
-
-
-def test_some_troubles_are_named_and_the_rest_counted() -> None:
-    waiting = {"containerStatuses": [{"state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}
-    pods = [{"metadata": {"name": f"web-{i}"}, "status": waiting} for i in range(5)]
-    pods[0]["metadata"]["deletionTimestamp"] = "now"
-    said = "web-1: CrashLoopBackOff; web-2: CrashLoopBackOff; web-3: CrashLoopBackOff; and 1 more"
-    assert troubles(pods) == said
 
 
 def test_the_reason_that_pods_are_refused_and_the_end_of_a_job_are_read_from_conditions() -> None:
