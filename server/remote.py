@@ -17,6 +17,10 @@ CONNECT_S = 5.0
 ANSWER_S = 720.0
 
 
+class Unreached(ToolError):
+    """The server was not reached, or (`lost`) did not answer to the end."""
+
+
 class RemoteGate:
     """The `Gate` of another process. Who calls is said by the token; of the `Caller` only the door
     and what it restricts itself to are passed on."""
@@ -211,7 +215,7 @@ def _unreached(where: str | Path, error: Exception) -> ToolError:
     if isinstance(error, httpx.UnsupportedProtocol):
         return _no_url(str(where))
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)):
-        return ToolError(
+        return Unreached(
             Code.UNAVAILABLE,
             f"No server answers at {where}.",
             "Start it with `pilothouse serve`, or check --url.",
@@ -219,8 +223,8 @@ def _unreached(where: str | Path, error: Exception) -> ToolError:
     return _lost(where, str(error) or type(error).__name__)
 
 
-def _lost(where: str | Path, why: str) -> ToolError:
-    return ToolError(
+def _lost(where: str | Path, why: str) -> Unreached:
+    return Unreached(
         Code.UNAVAILABLE,
         f"The server at {where} did not answer to the end ({why}).",
         "call_list shows whether it took the call; with the same key it may be sent again.",

@@ -54,6 +54,8 @@ class AwsConfig(Part):
     oidc_provider: str = Field(
         "", description="the cluster's OIDC issuer, as IAM has it, without `https://` (for `irsa`)"
     )
+    boundary: str = Field("", description="ARN of the permissions boundary of tenants' roles")
+    endpoint: str = Field("", description="another address of AWS; `AWS_ENDPOINT_URL` if empty")
 
 
 class Webhook(Part):
@@ -61,7 +63,7 @@ class Webhook(Part):
 
     url: str = Field("", description="where waiting calls are announced (POST, JSON)")
     secret: SecretStr = Field(
-        SecretStr(""), description="key of the HMAC-SHA256 in `X-Pilothouse-Signature`"
+        SecretStr(""), description="key that announcements are signed with (Standard Webhooks)"
     )
 
 
@@ -80,11 +82,10 @@ class Limits(Part):
 
     wait_s: float = Field(25, ge=0, le=600, description="seconds to wait for a write to end")
     read_s: float = Field(30, gt=0, le=600, description="seconds that a read may take")
-    settle_s: float = Field(600, gt=0, le=7200, description="seconds for one change to settle")
-    side_by_side: int = Field(8, ge=1, le=64, description="changes of a call carried out at once")
-    running: int = Field(64, ge=1, le=10_000, description="writes carried out at once, in all")
+    plan_s: float = Field(60, gt=0, le=600, description="seconds that planning a write may take")
+    stream_s: float = Field(3600, gt=0, description="seconds that a stream stays open")
     body_kb: int = Field(1024, ge=1, le=65_536, description="largest request, in kB")
-    answer_kb: int = Field(256, ge=4, le=65_536, description="largest answer, in kB")
+    answer_kb: int = Field(200, ge=4, le=65_536, description="largest answer, in kB")
     grace_s: float = Field(20, ge=0, le=600, description="seconds to finish in when told to stop")
 
 

@@ -184,15 +184,18 @@ async def _caller(inside: Inside, request: Request, tool: str = "") -> Caller:
         door = "rest"  # from afar a door is believed only where it makes the caller less
     caller = await inside.who(token, door, tool)
     if caller is None:
-        raise ToolError(
-            Code.UNAUTHENTICATED,
-            "This token lets nobody in: it is unknown, expired or revoked."
-            if token
-            else "A token is needed.",
-            "Send `Authorization: Bearer ph_…`; an operator makes tokens with "
-            "`pilothouse token create`.",
-        )
+        raise unknown_caller(token)
     return _narrowed(caller, request)
+
+
+def unknown_caller(token: str) -> ToolError:
+    said = "This token lets nobody in: it is unknown, expired or revoked."
+    return ToolError(
+        Code.UNAUTHENTICATED,
+        said if token else "A token is needed.",
+        "An operator makes one with `pilothouse token create`. Set it as PILOTHOUSE_TOKEN, or "
+        "send `Authorization: Bearer ph_…`.",
+    )
 
 
 def _narrowed(caller: Caller, request: Request) -> Caller:

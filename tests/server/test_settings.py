@@ -38,7 +38,7 @@ def test_a_table_may_come_half_from_the_file_and_half_from_a_variable(
     write(tmp_path / "pilothouse.toml", "[limits]\nwait_s = 3\nread_s = 4\n")
     monkeypatch.setenv("PILOTHOUSE_LIMITS__READ_S", "5")
     loaded = settings.load()
-    assert (loaded.limits.wait_s, loaded.limits.read_s, loaded.limits.running) == (3, 5, 64)
+    assert (loaded.limits.wait_s, loaded.limits.read_s, loaded.limits.plan_s) == (3, 5, 60)
 
 
 def test_the_file_is_found_in_the_state_directory_or_where_config_says(tmp_path: Path) -> None:

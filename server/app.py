@@ -1,0 +1,238 @@
+"""The one place where everything is put together."""
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+
+from server.announce import Announcer
+from server.audit import Audit
+from server.doors.http import LOOPBACK, Guard
+from server.doors.rest import Inside, Local, rest_app
+from server.executor.engine import Engine
+from server.executor.ledger import Ledger
+from server.gate import Limits as GateLimits
+from server.gate import LocalGate
+from server.identity import Identity
+from server.journal import Journal, calls
+from server.keeper import Keeper
+from server.metrics import Counted, Metrics
+from server.policy import Policy, PolicyError
+from server.reach import Backends
+from server.records import Records
+from server.settings import Settings
+from server.world import aws_is_configured
+from tools.calls import Caller, Gate, State
+from tools.directory import TenantDirectory
+from tools.errors import Code, ToolError
+from tools.tool import catalog
+
+log = structlog.get_logger(__name__)
+
+# How long an answer of /ready holds: a prober must not become a load on the clusters.
+READY_S = 1.0
+WAITING = (State.AWAITING_CONFIRMATION, State.AWAITING_APPROVAL)
+
+
+@dataclass
+class App:
+    """Everything that the doors are handed. `gate` counts what goes through it."""
+
+    settings: Settings
+    journal: Journal
+    identity: Identity
+    backends: Backends
+    local_gate: LocalGate
+    metrics: Metrics
+    _ready: tuple[float, dict[str, dict[str, Any]]] = field(default=(0.0, {}))
+    _stopped: bool = False
+
+    def __post_init__(self) -> None:
+        self.gate: Gate = Counted(self.local_gate, self.metrics, frozenset(catalog()))
+        self.metrics.watch_tokens(self.identity.count)
+
+    async def who(self, token: str, door: str, tool: str = "", *, local: bool) -> Caller | None:
+        """Who calls. `local` is for what only this user can reach, where a token may be wanting as
+        long as there are none."""
+        if token:
+            caller = await self.identity.identify(token, door)
+        else:
+            caller = self.identity.local(door, tool) if local else None
+        if caller is None:
+            self.metrics.refused.labels(door).inc()
+            return None
+        toolsets = self.settings.toolsets
+        return caller.model_copy(
+            update={
+                "read_only": self.settings.read_only,
+                "toolsets": None if toolsets is None else frozenset(toolsets),
+            }
+        )
+
+    async def ready(self) -> Mapping[str, Mapping[str, Any]]:
+        until, checks = self._ready
+        if time.monotonic() >= until:
+            checks = {"state": await self._state_answers()} | await self.backends.health()
+            self._ready = time.monotonic() + READY_S, checks
+        return checks
+
+    async def page(self) -> bytes:
+        query = (
+            sa.select(calls.c.state, sa.func.count())
+            .where(calls.c.state.in_([s.value for s in WAITING]))
+            .group_by(calls.c.state)
+        )
+        rows = await self.journal.run(lambda c: c.execute(query).all())
+        found = {row[0]: row[1] for row in rows}
+        return self.metrics.page({s.value: found.get(s.value, 0) for s in WAITING})
+
+    def http(self, local: Local | None = None) -> Any:
+        """The application for HTTP; with `local`, for the socket of this user."""
+
+        async def who(token: str, door: str, tool: str) -> Caller | None:
+            return await self.who(token, door, tool, local=local is not None)
+
+        most_body = self.settings.limits.body_kb * 1024
+        inside = Inside(self.gate, who, self.ready, self.page, our_version(), most_body, local)
+        return rest_app(inside)
+
+    async def state_key(self) -> bytes:
+        """The key that seals what an MCP client carries between two requests; kept, so that a
+        question asked before a restart can be answered after it."""
+        records = self.local_gate.records
+        if not (key := await records.get_meta("mcp_state_key")):
+            key = secrets.token_hex(32)
+            await records.set_meta("mcp_state_key", key)
+        return bytes.fromhex(key)
+
+    async def stop(self) -> None:
+        """Take no more calls; let those that run end, or park them."""
+        if not self._stopped:
+            self._stopped = True
+            await self.local_gate.stop(self.settings.limits.grace_s)
+
+    async def _state_answers(self) -> dict[str, Any]:
+        began = time.perf_counter()
+        try:
+            await self.journal.run(lambda c: c.execute(sa.select(1)).scalar())
+        except Exception as error:
+            return {"ok": False, "ms": _ms(began), "error": type(error).__name__}
+        return {"ok": True, "ms": _ms(began)}
+
+
+@asynccontextmanager
+async def open_app(
+    settings: Settings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> AsyncIterator[App]:
+    """Opens the state and starts what works in the background; whoever opens it owns the state
+    (`server/seat.py`). Raises `ToolError`."""
+    check_toolsets(settings)
+    policy = load_policy(settings)
+    async with AsyncExitStack() as stack:
+        journal = await Journal.open(settings.database_url)
+        stack.push_async_callback(journal.close)
+        backends = make_backends(settings)
+        stack.push_async_callback(backends.close)
+        tenants = TenantDirectory(backends.own(), time.monotonic)
+        identity = await Identity.open(journal, tenants, clock)
+        records = Records(journal, clock)
+        secret = settings.webhook.secret.get_secret_value()
+        announcer = Announcer(settings.webhook.url, secret)
+        gate = LocalGate(
+            records=records,
+            engine=Engine(Ledger(journal, clock)),
+            policy=policy,
+            backends=backends,
+            tenants=tenants,
+            tiers=settings.all_tiers,
+            audit=Audit(journal, clock),
+            tokens=identity,
+            operators=identity.operators,
+            still=identity.still,
+            announce=announcer.announce,
+            keeper=Keeper(records, backends.own, tenants),
+            limits=GateLimits(
+                wait_s=settings.limits.wait_s,
+                read_s=settings.limits.read_s,
+                plan_s=settings.limits.plan_s,
+                stream_s=settings.limits.stream_s,
+                answer_bytes=settings.limits.answer_kb * 1000,
+                expiry=timedelta(hours=settings.approvals.expiry_h),
+                sole_operator=settings.approvals.sole_operator,
+            ),
+        )
+        app = App(settings, journal, identity, backends, gate, Metrics())
+        announcer.start()
+        stack.push_async_callback(announcer.stop)
+        await gate.start()
+        stack.push_async_callback(app.stop)
+        yield app
+
+
+def make_backends(settings: Settings) -> Backends:
+    """The clusters and the account of the settings. Nothing is connected to yet."""
+    from server.executor.aws import AwsWrites
+    from tools.backends.kubernetes import Api
+
+    apis = {n: Api(n, c.kubeconfig, c.context) for n, c in settings.all_clusters.items()}
+    aws = None
+    if aws_is_configured(settings):
+        aws = AwsWrites(**settings.aws.model_dump())
+    return Backends(apis, aws)
+
+
+def load_policy(settings: Settings) -> Policy:
+    try:
+        return Policy.load(settings.policy)
+    except PolicyError as error:
+        raise ToolError(
+            Code.INVALID_ARGUMENT, f"The policy is refused: {error}", "Mend it, and start again."
+        ) from None
+
+
+def check_toolsets(settings: Settings) -> None:
+    from server.settings import nearest
+
+    groups = sorted({tool.group for tool in catalog().values()})
+    for word in settings.toolsets or ():
+        if word not in groups:
+            raise ToolError(
+                Code.INVALID_ARGUMENT,
+                f"There is no toolset {word}{nearest(word, groups)}",
+                f"One or more of {', '.join(groups)}, with commas between.",
+            )
+
+
+def guarded(app: Any, settings: Settings, *, local: bool = False) -> Guard:
+    """The application with its guard; nothing is asked of a Host on a socket of this user's."""
+    return Guard(
+        app,
+        hosts=None if local else hosts(settings),
+        origins=settings.allowed_origins,
+        most_body=settings.limits.body_kb * 1024,
+    )
+
+
+def hosts(settings: Settings) -> tuple[str, ...]:
+    """The names that the server goes by."""
+    import socket
+
+    return (*LOOPBACK, settings.host, socket.gethostname().lower(), *settings.allowed_hosts)
+
+
+def our_version() -> str:
+    try:
+        return version("pilothouse")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "0"
+
+
+def _ms(began: float) -> float:
+    return round((time.perf_counter() - began) * 1000, 1)

@@ -1,0 +1,353 @@
+"""The command line. Each command imports what it needs when it is called.
+
+Ends with 0 when it is done, 1 when it failed, 2 when what was asked for makes no sense, 3 when it
+waits for somebody's decision, 4 when it still runs.
+"""
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="pilothouse",
+    help="Run a multi-tenant Kubernetes platform: every change planned, previewed, approved, "
+    "recorded, and undone if you like.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+token_app = typer.Typer(help="Who may come in.", no_args_is_help=True)
+app.add_typer(token_app, name="token")
+
+# Each of these is a setting too, and a PILOTHOUSE_ variable.
+STATE: dict[str, Any] = {
+    "state": Annotated[Path | None, typer.Option(help="directory of the state")],
+    "kubeconfig": Annotated[str | None, typer.Option(help="kubeconfig file")],
+    "context": Annotated[str | None, typer.Option(help="context in it")],
+    "config": Annotated[Path | None, typer.Option(help="settings file")],
+}
+SERVER: dict[str, Any] = {
+    "token": Annotated[str | None, typer.Option(help="else PILOTHOUSE_TOKEN")],
+    "url": Annotated[str | None, typer.Option(help="a server elsewhere; else PILOTHOUSE_URL")],
+}
+OFFER: dict[str, Any] = {
+    "read_only": Annotated[
+        bool | None, typer.Option("--read-only", help="refuse every tool that changes something")
+    ],
+    "toolsets": Annotated[str | None, typer.Option(help="groups of tools: tenants,jobs")],
+    "policy": Annotated[str | None, typer.Option(help="Cedar policy file")],
+}
+LISTEN: dict[str, Any] = {
+    "host": Annotated[str | None, typer.Option(help="address to listen on")],
+    "port": Annotated[int | None, typer.Option(help="port to listen on; 0 takes a free one")],
+}
+AsJson = Annotated[bool, typer.Option("--json", help="answer as JSON")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask again")]
+Preview = Annotated[bool, typer.Option("--preview", help="show what it would do")]
+Wait = Annotated[float | None, typer.Option(help="seconds to wait for its end")]
+CallId = Annotated[str, typer.Argument(metavar="ID", help="a call's id, or how it begins")]
+Where = Mapping[str, Any]
+Command = Callable[..., None]
+
+
+def taking(*options: dict[str, Any]) -> Callable[[Command], Command]:
+    """Add options to a command, which is handed those of them together, as `where`."""
+    added = {name: kind for group in options for name, kind in group.items()}
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def with_options(**given: Any) -> None:
+            command(where={name: given.pop(name) for name in added}, **given)
+
+        own = inspect.signature(command, eval_str=True).parameters
+        kept = [p.replace(kind=p.KEYWORD_ONLY) for p in own.values() if p.name != "where"]
+        kept += [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+            for name, kind in added.items()
+        ]
+        with_options.__signature__ = inspect.Signature(kept)  # type: ignore[attr-defined]
+        with_options.__annotations__ = {p.name: p.annotation for p in kept}
+        return with_options
+
+    return decorate
+
+
+@app.command()
+@taking(STATE, LISTEN, OFFER)
+def serve(where: Where) -> None:
+    """Serve MCP at /mcp, REST at /api/v1, /health, /ready and /metrics."""
+    from server.commands import running, serving
+
+    running.run(serving.serve(**where))
+
+
+@app.command()
+@taking(STATE, SERVER, OFFER)
+def mcp(where: Where) -> None:
+    """Speak MCP over stdin and stdout, for a client that starts it."""
+    from server.commands import running, serving
+
+    running.run(serving.mcp(**where))
+
+
+@app.command()
+def demo(
+    port: Annotated[int, typer.Option(help="port to listen on")] = 8000,
+    state: Annotated[
+        Path | None, typer.Option(help="keep the state here; a temporary one if not given")
+    ] = None,
+) -> None:
+    """A practice cluster and a practice AWS with a small world in them, to try everything on."""
+    from server.commands import running
+    from server.demo import demo as show
+
+    running.run(show(port, state))
+
+
+@app.command()
+@taking(SERVER, STATE)
+def call(
+    where: Where,
+    tool: str,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME=VALUE]…", help="name:=JSON, or name=@FILE"),
+    ] = None,
+    preview: Preview = False,
+    key: Annotated[
+        str | None, typer.Option(help="with one key it happens once, however often it is sent")
+    ] = None,
+    wait: Wait = None,
+    json: AsJson = False,
+) -> None:
+    """Call a tool, or with --preview see what it would do."""
+    from server.commands import calling, running
+
+    asked = calling.Asked(tool, arguments or [], preview, key, wait)
+    running.run(calling.call(asked, json, **where))
+
+
+@app.command()
+@taking(SERVER, STATE)
+def tools(
+    where: Where,
+    name: Annotated[str | None, typer.Argument(help="one tool, whole")] = None,
+    json: AsJson = False,
+) -> None:
+    """The tools that you may call."""
+    from server.commands import calling, running
+
+    running.run(calling.tools(name, json, **where))
+
+
+@app.command()
+@taking(SERVER, STATE)
+def calls(
+    where: Where,
+    id: Annotated[str | None, typer.Argument(metavar="[ID]", help="one call, whole")] = None,
+    waiting: Annotated[bool, typer.Option("--waiting", help="those that wait")] = False,
+    tenant: Annotated[str, typer.Option(help="of one tenant")] = "",
+    tool: Annotated[str, typer.Option(help="of one tool")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=200)] = 20,
+    next: Annotated[str, typer.Option(help="go on with an earlier list")] = "",
+    json: AsJson = False,
+) -> None:
+    """What was asked for, what waits, and what became of it."""
+    from server.commands import deciding, running
+
+    state = "waiting" if waiting else ""
+    filters = {"state": state, "tenant": tenant, "tool": tool, "limit": limit, "next": next}
+    running.run(deciding.calls(id, filters, json, **where))
+
+
+@app.command()
+@taking(SERVER, STATE)
+def approve(
+    where: Where,
+    id: CallId,
+    reason: Annotated[str, typer.Option(help="kept with the decision")] = "",
+    yes: Yes = False,
+    json: AsJson = False,
+) -> None:
+    """Let a call go ahead that somebody else asked for."""
+    from server.commands import deciding, running
+
+    running.run(deciding.decide("call_approve", id, reason, yes, json, **where))
+
+
+@app.command()
+@taking(SERVER, STATE)
+def confirm(where: Where, id: CallId, yes: Yes = False, json: AsJson = False) -> None:
+    """Let a call go ahead that was asked for in your name."""
+    from server.commands import deciding, running
+
+    running.run(deciding.decide("call_confirm", id, "", yes, json, **where))
+
+
+@app.command()
+@taking(SERVER, STATE)
+def reject(
+    where: Where,
+    id: CallId,
+    reason: Annotated[str, typer.Option(help="why; kept with the decision")],
+    yes: Yes = False,
+    json: AsJson = False,
+) -> None:
+    """End a waiting call without carrying it out."""
+    from server.commands import deciding, running
+
+    running.run(deciding.decide("call_reject", id, reason, yes, json, **where))
+
+
+@app.command()
+@taking(SERVER, STATE)
+def undo(
+    where: Where, id: CallId, preview: Preview = False, wait: Wait = None, json: AsJson = False
+) -> None:
+    """Take back a call that succeeded. --preview says what it cannot bring back."""
+    from server.commands import calling, running
+
+    asked = calling.Asked("call_undo", [f"id={id}"], preview, None, wait)
+    running.run(calling.call(asked, json, **where))
+
+
+@app.command()
+@taking(SERVER, STATE)
+def freeze(
+    where: Where, reason: Annotated[str, typer.Option(help="why; everybody sees it")] = ""
+) -> None:
+    """Stop all carrying out, at once."""
+    from server.commands import deciding, running
+
+    running.run(deciding.plainly("calls_freeze", {"reason": reason}, "Frozen.", **where))
+
+
+@app.command()
+@taking(SERVER, STATE)
+def resume(where: Where) -> None:
+    """Let carrying out go on after `freeze`."""
+    from server.commands import deciding, running
+
+    running.run(deciding.plainly("calls_resume", {}, "Going on.", **where))
+
+
+@app.command()
+@taking(SERVER, STATE)
+def retry(where: Where, id: CallId) -> None:
+    """Let a call go on that is stuck."""
+    from server.commands import deciding, running
+
+    running.run(deciding.plainly("call_retry", {"id": id}, "", **where))
+
+
+@app.command()
+@taking(STATE)
+def doctor(where: Where, json: AsJson = False) -> None:
+    """Look whether all is there that Pilothouse needs, and say what would mend what is not."""
+    from server.commands import doctor, running
+
+    running.run(doctor.examine(json, **where))
+
+
+@token_app.command("create")
+@taking(SERVER, STATE)
+def token_create(
+    where: Where,
+    subject: Annotated[str, typer.Option(help="who it is for")],
+    tenant: Annotated[
+        list[str] | None, typer.Option(help="a tenant (or NAME=ROLE); may be given again")
+    ] = None,
+    role: Annotated[str, typer.Option(help="there: viewer, user or admin")] = "",
+    operator: Annotated[bool, typer.Option("--operator", help="over the platform")] = False,
+    agent: Annotated[bool, typer.Option("--agent", help="a program's: it never decides")] = False,
+    person: Annotated[str, typer.Option(help="whom an agent acts for")] = "",
+    days: Annotated[float | None, typer.Option(help="expires after so many days")] = None,
+    json: AsJson = False,
+) -> None:
+    """Make a token. The first one is an operator's, and free to make; the others take one."""
+    from server.commands import running, tokens
+
+    asked = {
+        "subject": subject,
+        "tenants": tokens.roles(tenant or [], role),
+        "operator": operator,
+        "agent": agent,
+        "person": person,
+        "expires_days": days,
+    }
+    running.run(tokens.create(asked, json, **where))
+
+
+@token_app.command("list")
+@taking(SERVER, STATE)
+def token_list(where: Where, json: AsJson = False) -> None:
+    """Whose tokens there are, what they allow, and when each was last used."""
+    from server.commands import running, tokens
+
+    running.run(tokens.listed(json, **where))
+
+
+@token_app.command("revoke")
+@taking(SERVER, STATE)
+def token_revoke(
+    where: Where,
+    id: Annotated[str, typer.Argument(metavar="ID", help="as `token list` shows it")],
+) -> None:
+    """Make a token worthless, at once."""
+    from server.commands import running, tokens
+
+    running.run(tokens.revoke(id, **where))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"pilothouse {version('pilothouse')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="and no more")
+    ] = False,
+) -> None:
+    pass
+
+
+# The four folders are import packages of their own, and so are others' of those names.
+OURS = ("server", "chatops", "tools", "recommender")
+
+
+def shadowed(names: tuple[str, ...] = OURS) -> str:
+    """What is wrong where another package is imported in the place of one of ours, else nothing."""
+    from importlib.util import find_spec
+
+    home = Path(__file__).resolve().parents[1]
+    for name in names:
+        found = find_spec(name)
+        where = Path(found.origin).resolve() if found and found.origin else None
+        if where is None or where.parents[1] != home:
+            return (
+                f"The package `{name}` of Pilothouse is hidden by {where or 'nothing'}. Install "
+                "Pilothouse in an environment of its own (pipx, `uv tool install`), and start it "
+                "from a directory without a folder of that name."
+            )
+    return ""
+
+
+def main() -> None:
+    if wrong := shadowed():
+        print(wrong, file=sys.stderr)
+        sys.exit(1)
+    app()
+
+
+if __name__ == "__main__":
+    main()

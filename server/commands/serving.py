@@ -1,0 +1,160 @@
+"""The commands that stay: `serve` and `mcp`."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from server.commands.running import caller
+from tools.calls import Gate
+from tools.errors import Code, ToolError
+
+if TYPE_CHECKING:
+    from server.app import App
+    from server.settings import Settings
+
+HAND_OVER_S = 45.0
+
+
+async def serve(**options: Any) -> int:
+    from server.logs import set_up
+    from server.settings import load
+
+    settings = load(**options)
+    set_up(settings)
+    stop = stop_signals()
+    async with serving(settings) as (_, url):
+        import structlog
+
+        structlog.get_logger("pilothouse").info(
+            "serving", mcp=f"{url}/mcp", rest=f"{url}/api/v1/tools", state=str(settings.state)
+        )
+        await stop.wait()
+    return 0
+
+
+def stop_signals() -> asyncio.Event:
+    """Set by SIGTERM or Ctrl-C; a second one ends the process as it stands."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def asked(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked, number)
+    return stop
+
+
+@asynccontextmanager
+async def serving(settings: "Settings") -> "AsyncIterator[tuple[App, str]]":
+    """The application, and the URL that it is served at. Raises `ToolError`."""
+    from server.app import guarded, hosts
+    from server.connection import owning
+    from server.doors.mcp_serving import HttpDoor
+    from server.serving import listen, served
+
+    async def keep() -> bool:
+        return False  # a server does not give its state away
+
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(listen(settings.host, settings.port))
+        port = listener.getsockname()[1]
+        url = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}"
+        seat = await _seat(settings)
+        app = await stack.enter_async_context(owning(settings, seat, keep, url))
+        if not settings.loopback and not app.identity.any():
+            raise ToolError(
+                Code.FAILED_PRECONDITION,
+                f"Anybody could reach {settings.host}, and there is no token yet.",
+                "Make one first: pilothouse token create --subject NAME --operator",
+            )
+
+        async def who(token: str) -> Any:
+            return await app.who(token, "mcp", local=False)
+
+        door = HttpDoor(
+            app.gate,
+            who,
+            hosts=hosts(settings),
+            most_body=settings.limits.body_kb * 1024,
+            plans=tuple(settings.all_tiers.tiers),
+            state_keys=[await app.state_key()],
+        )
+        await stack.enter_async_context(door.run())
+        http = app.http()
+        http.router.routes.extend(door.routes)
+        grace = settings.limits.grace_s
+        serving = await stack.enter_async_context(served(guarded(http, settings), listener, grace))
+        try:
+            yield app, url
+        finally:
+            serving.refuse()
+            await app.stop()
+
+
+async def _seat(settings: "Settings") -> Any:
+    """The lock on the state; an MCP client's process that has it is asked to hand it over."""
+    from server.remote import RemoteGate
+    from server.seat import SOCKET, Seat
+
+    asked, end, about = False, time.monotonic() + HAND_OVER_S, {}
+    while (seat := Seat.take(settings.state)) is None:
+        if not asked:
+            remote = RemoteGate(settings.state / SOCKET)
+            with suppress(ToolError):
+                about = await remote.get("/local")
+                asked = (await remote.post("/local/hand-over"))["handed_over"]
+            await remote.close()
+        if about and not asked:
+            at = f", at {about['url']}" if about.get("url") else ""
+            raise ToolError(
+                Code.FAILED_PRECONDITION,
+                f"Another server has the state in {settings.state} (process {about['pid']}{at}).",
+                "Use that one, or name another --state directory.",
+            )
+        if time.monotonic() > end:
+            raise ToolError(
+                Code.FAILED_PRECONDITION,
+                f"Another process holds the state in {settings.state} and does not let it go.",
+                "Stop it, or name another --state directory.",
+            )
+        await asyncio.sleep(0.02)
+    return seat
+
+
+async def mcp(*, token: str | None, url: str | None, **options: Any) -> int:
+    """MCP over stdio. Nothing heavy is imported before the first tools are listed."""
+    from server.doors.mcp_serving import serve_stdio
+    from server.settings import load
+
+    settings = load(**options)
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    toolsets = None if settings.toolsets is None else frozenset(settings.toolsets)
+    me = caller(door="mcp", agent=True, read_only=settings.read_only, toolsets=toolsets)
+
+    @asynccontextmanager
+    async def make_gate() -> AsyncIterator[Gate]:
+        from server.app import check_toolsets
+        from server.commands.running import connected
+        from server.logs import set_up
+
+        set_up(settings, least="warning")
+        check_toolsets(settings)
+        async with connected(token=token, url=url, **options) as gate:
+            yield gate
+
+    with suppress(asyncio.CancelledError):
+        await serve_stdio(make_gate, me, plans=tuple(settings.all_tiers.tiers))
+    # The SDK's reader thread waits for a line that will not come.
+    sys.stdout.flush()
+    os._exit(0)

@@ -1,0 +1,229 @@
+"""This process's way to the gate: its own while it owns the state, else the owner's, and its own
+again when that one has gone."""
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Self
+
+from server.remote import RemoteGate, Unreached
+from server.seat import SOCKET, Seat
+from server.settings import Settings
+from server.world import asked, must_match, world
+from tools.calls import Caller, Outcome, Problem, Progress, State, ToolInfo
+from tools.errors import Code, ToolError
+
+if TYPE_CHECKING:
+    from server.app import App
+
+# An owner that stops may take its grace to do so, and its successor a second to open the state.
+TRY_S = 30.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.5
+# Who handed the state over does not take it back before the one who asked has it.
+STAND_BACK_S = 2.0
+
+
+class Connection:
+    """A `Gate` for one process and one token. What the `Caller` that it is called with says about
+    who that is counts for nothing; its door and its restrictions do."""
+
+    def __init__(self, settings: Settings, token: str = "", *, strict: bool = True) -> None:
+        """`strict` refuses an owner that works on other clusters than were asked for here."""
+        self._settings = settings
+        self._token = token
+        self._strict = strict
+        self._taking = asyncio.Lock()
+        self._stack = AsyncExitStack()
+        self._app: App | None = None
+        self._remote: RemoteGate | None = None
+        self._met = False
+        self._busy = 0
+        self._stand_back = 0.0
+        self._leaving: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._leaving:
+            await self._leaving
+        await self._leave()
+        if self._remote:
+            await self._remote.close()
+
+    async def tools(self, caller: Caller) -> list[ToolInfo]:
+        async with self._gate(caller) as (gate, me):
+            shown: list[ToolInfo] = await gate.tools(me)
+            return shown
+
+    async def call(
+        self,
+        caller: Caller,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        key: str | None = None,
+        preview: bool = False,
+        wait_s: float | None = None,
+        progress: Progress | None = None,
+    ) -> Outcome:
+        """As `Gate.call`. It is sent again when the owner of the state went away under it: each
+        write has a key, so that it happens once."""
+        options: dict[str, Any] = {
+            "key": key or secrets.token_hex(12),
+            "preview": preview,
+            "wait_s": wait_s,
+            "progress": progress,
+        }
+        end = time.monotonic() + TRY_S
+        while True:
+            try:
+                async with self._gate(caller, tool) as (gate, me):
+                    ask = gate.ask if isinstance(gate, RemoteGate) else gate.call
+                    return await ask(me, tool, arguments, **options)
+            except Unreached as error:
+                if time.monotonic() > end or (error.lost and _decides(tool)):
+                    return _failure(tool, error)
+                self._met = False
+            except ToolError as error:
+                return _failure(tool, error)
+
+    async def stream(
+        self, caller: Caller, tool: str, arguments: Mapping[str, Any]
+    ) -> AsyncIterator[dict[str, Any]]:
+        begun = False
+        while True:
+            try:
+                async with self._gate(caller, tool) as (gate, me):
+                    async for piece in gate.stream(me, tool, arguments):
+                        begun = True
+                        yield piece
+                    return
+            except Unreached:
+                if begun or not self._met:
+                    raise
+                self._met = False
+
+    @asynccontextmanager
+    async def _gate(self, caller: Caller, tool: str = "") -> AsyncIterator[tuple[Any, Caller]]:
+        """The gate, and who calls there."""
+        await self._reach()
+        if self._app is None:
+            assert self._remote is not None
+            yield self._remote, caller
+            return
+        self._busy += 1
+        try:
+            yield self._app.gate, await self._known(self._app, caller, tool)
+        finally:
+            self._busy -= 1
+
+    async def _known(self, app: "App", caller: Caller, tool: str) -> Caller:
+        from server.doors.rest import narrow, unknown_caller
+
+        me = await app.who(self._token, caller.door, tool, local=True)
+        if me is None:
+            raise unknown_caller(self._token)
+        return narrow(me, caller.read_only, caller.toolsets)
+
+    async def _reach(self) -> None:
+        """Own the state, or be connected to who does. Raises `ToolError`."""
+        end, pause = time.monotonic() + TRY_S, FIRST_PAUSE_S
+        async with self._taking:
+            while self._app is None:
+                if self._remote and await self._answers(self._remote):
+                    return
+                if await self._take():
+                    return
+                if time.monotonic() > end:
+                    raise ToolError(
+                        Code.UNAVAILABLE,
+                        "Another Pilothouse holds the state and does not answer.",
+                        f"It listens on {self._settings.state / SOCKET}; stop it, and try again.",
+                    )
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    async def _take(self) -> bool:
+        if time.monotonic() >= self._stand_back and (seat := Seat.take(self._settings.state)):
+            if self._remote:
+                await self._remote.close()
+                self._remote, self._met = None, False
+            self._app = await self._stack.enter_async_context(
+                owning(self._settings, seat, self.hand_over)
+            )
+            return True
+        if self._remote is None:
+            self._remote = RemoteGate(self._settings.state / SOCKET, self._token)
+        return False
+
+    async def _answers(self, remote: RemoteGate) -> bool:
+        """Is there an owner, and does it work on what we were asked to work on?"""
+        if self._met:
+            return True
+        try:
+            about = await remote.get("/local")
+        except Unreached:
+            return False
+        if self._strict:
+            must_match(asked(self._settings), about["world"], about["pid"])
+        self._met = True
+        return True
+
+    async def hand_over(self) -> bool:
+        """Another process of this user is to own the state: a server outlives an MCP client."""
+        if self._leaving is None or self._leaving.done():
+            self._leaving = asyncio.create_task(self._leave())
+        return True
+
+    async def _leave(self) -> None:
+        async with self._taking:
+            self._app, self._stand_back = None, time.monotonic() + STAND_BACK_S
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.limits.grace_s):
+                    while self._busy:  # noqa: ASYNC110  calls of our own that are under way
+                        await asyncio.sleep(FIRST_PAUSE_S)
+            await self._stack.aclose()
+            self._stack = AsyncExitStack()
+
+
+@asynccontextmanager
+async def owning(
+    settings: Settings, seat: Seat, hand_over: Any, url: str = ""
+) -> AsyncIterator["App"]:
+    """The application with the state, and its socket for the other processes of this user."""
+    from server.app import guarded, open_app, our_version
+    from server.doors.rest import Local
+    from server.serving import listen_here, served
+
+    def about() -> dict[str, Any]:
+        return {"pid": os.getpid(), "version": our_version(), "world": works_on, "url": url}
+
+    try:
+        works_on = world(settings)
+        async with open_app(settings) as app:
+            path = settings.state / SOCKET
+            local = guarded(app.http(Local(about, hand_over)), settings, local=True)
+            async with served(local, listen_here(path), settings.limits.grace_s) as serving:
+                try:
+                    yield app
+                finally:
+                    path.unlink(missing_ok=True)
+                    serving.refuse()
+                    await app.stop()
+    finally:
+        seat.leave()
+
+
+def _decides(tool: str) -> bool:
+    from tools.tool import Effect, catalog
+
+    found = catalog().get(tool)
+    return found is not None and found.effect is Effect.DECIDE
+
+
+def _failure(tool: str, error: ToolError) -> Outcome:
+    return Outcome(state=State.FAILED, tool=tool, error=Problem.of(error))
