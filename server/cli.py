@@ -6,7 +6,6 @@ waits for somebody's decision, 4 when it still runs.
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -321,31 +320,7 @@ def _main(
     pass
 
 
-# The four folders are import packages of their own, and so are others' of those names.
-OURS = ("server", "chatops", "tools", "recommender")
-
-
-def shadowed(names: tuple[str, ...] = OURS) -> str:
-    """What is wrong where another package is imported in the place of one of ours, else nothing."""
-    from importlib.util import find_spec
-
-    home = Path(__file__).resolve().parents[1]
-    for name in names:
-        found = find_spec(name)
-        where = Path(found.origin).resolve() if found and found.origin else None
-        if where is None or where.parents[1] != home:
-            return (
-                f"The package `{name}` of Pilothouse is hidden by {where or 'nothing'}. Install "
-                "Pilothouse in an environment of its own (pipx, `uv tool install`), and start it "
-                "from a directory without a folder of that name."
-            )
-    return ""
-
-
 def main() -> None:
-    if wrong := shadowed():
-        print(wrong, file=sys.stderr)
-        sys.exit(1)
     app()
 
 

@@ -16,11 +16,11 @@ DONE, FAILED, WRONG, WAITS, RUNS, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 def run(work: Coroutine[Any, Any, int]) -> NoReturn:
     """Run a command and end the process with what it answers."""
-    from server.commands.show import show_error
-
     try:
         code = asyncio.run(work)
     except ToolError as error:
+        from server.commands.show import show_error
+
         show_error(error)
         code = WRONG if error.code is Code.INVALID_ARGUMENT else FAILED
     except KeyboardInterrupt:
