@@ -33,9 +33,13 @@ def main() -> None:
     parser.add_argument("--speed", type=float, default=1.0, help="its seconds in a real one")
     parser.add_argument("--kubeconfig", help="where to write the administrator's kubeconfig")
     parser.add_argument(
-        "--token", type=_token, action="append", default=[], metavar="TOKEN=USER[@GROUP,...]",
+        "--token",
+        type=_token,
+        action="append",
+        default=[],
+        metavar="TOKEN=USER[@GROUP,...]",
         help="somebody besides the administrator, whose token is `admin`",
-    )  # fmt: skip
+    )
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve(parser.parse_args()))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import secrets
 from typing import Any
 
 from . import limits, podsecurity, quota
@@ -15,12 +15,12 @@ from .store import Store
 
 Object = dict[str, Any]
 SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
-TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 def suffix() -> str:
     """Five characters that make a generated name its own."""
-    return "".join(random.choices(SUFFIX, k=5))
+    return "".join(secrets.choice(SUFFIX) for _ in range(5))
 
 
 class Admission:
@@ -73,7 +73,7 @@ class Admission:
 
     def _limit_ranges(self, obj: Object) -> list[Object]:
         space = obj["metadata"]["namespace"]
-        return [r.object for r in self._store.list(self._kinds.named("LimitRange"), space)]
+        return [r.object for r in self._store.records(self._kinds.named("LimitRange"), space)]
 
     def _check_namespace(self, kind: Kind, obj: Object) -> None:
         if not kind.namespaced:
@@ -84,8 +84,11 @@ class Admission:
             about = {"name": name, "kind": "namespaces"}
             raise ApiError(404, "NotFound", f'namespaces "{name}" not found', about)
         if namespace["metadata"].get("deletionTimestamp"):
-            cause = Cause("NamespaceTerminating", f"namespace {name} is being terminated",
-                          "metadata.namespace")  # fmt: skip
+            cause = Cause(
+                "NamespaceTerminating",
+                f"namespace {name} is being terminated",
+                "metadata.namespace",
+            )
             why = f"unable to create new content in namespace {name} because it is being terminated"
             raise forbidden(kind, obj["metadata"].get("name", ""), why, [cause])
 
@@ -114,19 +117,24 @@ def _mount_token(spec: Object) -> None:
     name = f"kube-api-access-{suffix()}"
     sources = [
         {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
-        {"configMap": {"name": "kube-root-ca.crt",
-                       "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-        {"downwardAPI": {"items": [{
-            "path": "namespace",
-            "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"},
-        }]}},
-    ]  # fmt: skip
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {
+            "downwardAPI": {
+                "items": [
+                    {
+                        "path": "namespace",
+                        "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"},
+                    }
+                ]
+            }
+        },
+    ]
     volume = {"name": name, "projected": {"sources": sources, "defaultMode": 420}}
     spec["volumes"] = [*spec.get("volumes", ()), volume]
     for container in [*spec.get("initContainers", ()), *spec.get("containers", ())]:
         mounts = container.get("volumeMounts", [])
-        if all(mount["mountPath"] != TOKEN_PATH for mount in mounts):
-            mount = {"name": name, "readOnly": True, "mountPath": TOKEN_PATH}
+        if all(mount["mountPath"] != MOUNT_PATH for mount in mounts):
+            mount = {"name": name, "readOnly": True, "mountPath": MOUNT_PATH}
             container["volumeMounts"] = [*mounts, mount]
 
 
@@ -136,8 +144,15 @@ def _priority_and_tolerations(spec: Object) -> None:
     tolerations = spec.setdefault("tolerations", [])
     for name in ("not-ready", "unreachable"):
         key = f"node.kubernetes.io/{name}"
-        if not any(t.get("key") in (key, None) and t.get("effect") in ("NoExecute", None)
-                   for t in tolerations):  # fmt: skip
-            tolerations.append({
-                "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300,
-            })  # fmt: skip
+        if not any(
+            t.get("key") in (key, None) and t.get("effect") in ("NoExecute", None)
+            for t in tolerations
+        ):
+            tolerations.append(
+                {
+                    "key": key,
+                    "operator": "Exists",
+                    "effect": "NoExecute",
+                    "tolerationSeconds": 300,
+                }
+            )

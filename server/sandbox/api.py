@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import defaults, managers, patches
+from . import defaults, managers
 from .admission import Admission, suffix
 from .clock import Clock, later, stamp
+from .decoding import configuration, decoded, patched, place
 from .errors import (
-    ApiError,
     already_exists,
     bad_request,
     conflict,
@@ -25,13 +25,12 @@ from .errors import (
     required,
 )
 from .identity import ADMIN, User
-from .kinds import SCALE, Kind, Kinds
+from .kinds import Kind, Kinds
 from .managers import Manager
 from .rbac import Attributes, Authorizer, denial
-from .schema import clone, normal, unknown_fields
-from .selectors import selector_text
+from .schema import clone, normal
 from .store import Record, Store
-from .validation import validate, validate_scale
+from .validation import validate
 
 Object = dict[str, Any]
 Change = Callable[[Object], Object]
@@ -93,11 +92,11 @@ class Api:
 
     def create(self, kind: Kind, namespace: str, body: Object, ask: Ask) -> Record:
         """Store a new object."""
-        obj = self._decoded(kind, body, ask)
+        obj = decoded(kind, body, ask.validation, ask.warnings)
         meta = obj.setdefault("metadata", {})
         if meta.get("resourceVersion"):
             raise bad_request("resourceVersion should not be set on objects to be created")
-        self._place(kind, namespace, meta)
+        place(kind, namespace, meta)
         if not meta.get("name") and meta.get("generateName"):
             meta["name"] = meta["generateName"] + suffix()
         self._default(kind, obj)
@@ -108,13 +107,14 @@ class Api:
         meta["managedFields"] = managers.updated(kind.shape, {}, named, writer, self._time())
         return self._add(kind, obj, ask)
 
-    def apply(self, kind: Kind, namespace: str, name: str, body: Object, ask: Ask,
-              subresource: str = "") -> tuple[Record, bool]:  # fmt: skip
+    def apply(
+        self, kind: Kind, namespace: str, name: str, body: Object, ask: Ask, subresource: str = ""
+    ) -> tuple[Record, bool]:
         """Server-side apply; also says whether the object is new."""
         if not ask.manager:
             cause = required("fieldManager", "is required for apply patch")
             raise invalid("meta.k8s.io", "PatchOptions", "", [cause])
-        wanted = self._configuration(kind, namespace, name, body, subresource)
+        wanted = configuration(kind, namespace, name, body, subresource)
         record = self.store.get(kind, namespace, name)
         writer = Manager(ask.manager, "Apply", kind.api_version, subresource)
         live = record.object if record else None
@@ -123,72 +123,50 @@ class Api:
             raise conflict(kind, name)
         merged = managers.apply(kind.shape, live, wanted, writer, ask.force, self._time())
         if record is not None:
-            return self._replace(record, merged, ask, subresource, managed=True), False
+            return self.replace(record, merged, ask, subresource, managed=True), False
         if subresource:
             raise not_found(kind, name)
         self._may_create(kind, namespace, name, ask)
         obj = normal(kind.shape, merged, kind.kind, kind.version)
         obj |= {"apiVersion": kind.api_version, "kind": kind.kind}
         obj["metadata"]["managedFields"] = merged["metadata"]["managedFields"]
-        self._place(kind, namespace, obj["metadata"])
+        place(kind, namespace, obj["metadata"])
         self._default(kind, obj)
         return self._add(kind, obj, ask), True
 
-    def update(self, kind: Kind, namespace: str, name: str, body: Object, ask: Ask,
-               subresource: str = "") -> Record:  # fmt: skip
+    def update(
+        self, kind: Kind, namespace: str, name: str, body: Object, ask: Ask, subresource: str = ""
+    ) -> Record:
         """Replace an object with what the client sends."""
         record = self.get(kind, namespace, name)
-        obj = self._decoded(kind, body, ask)
-        self._place(kind, namespace, obj.setdefault("metadata", {}))
+        obj = decoded(kind, body, ask.validation, ask.warnings)
+        place(kind, namespace, obj.setdefault("metadata", {}))
         if obj["metadata"].get("name", name) != name:
             sent = obj["metadata"]["name"]
             raise bad_request(
                 f"the name of the object ({sent}) does not match the name on the URL ({name})"
             )
         obj["metadata"]["name"] = name
-        return self._replace(record, obj, ask, subresource)
+        return self.replace(record, obj, ask, subresource)
 
-    def patch(self, kind: Kind, namespace: str, name: str, sort: str, body: Any, ask: Ask,
-              subresource: str = "") -> Record:  # fmt: skip
+    def patch(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        sort: str,
+        body: Any,
+        ask: Ask,
+        subresource: str = "",
+    ) -> Record:
         """Change an object by a patch of any sort but apply."""
         record = self.get(kind, namespace, name)
-        patched = self._patched(kind, record.object, sort, body)
-        obj = self._decoded(kind, patched, ask)
-        return self._replace(record, obj, ask, subresource)
+        obj = decoded(kind, patched(kind, record.object, sort, body), ask.validation, ask.warnings)
+        return self.replace(record, obj, ask, subresource)
 
-    def scale_of(self, record: Record) -> Object:
-        """The Scale of a workload."""
-        obj, meta = record.object, record.object["metadata"]
-        kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-        replicas = obj["spec"].get("replicas", 0)
-        return {
-            "kind": "Scale", "apiVersion": "autoscaling/v1",
-            "metadata": {key: meta[key] for key in kept},
-            "spec": {"replicas": replicas} if replicas else {},
-            "status": {
-                "replicas": obj.get("status", {}).get("replicas", 0),
-                "selector": selector_text(obj["spec"]["selector"]),
-            },
-        }  # fmt: skip
-
-    def set_scale(self, kind: Kind, namespace: str, name: str, sort: str, body: Any,
-                  ask: Ask) -> Object:  # fmt: skip
-        """Change how many replicas a workload has, through its Scale."""
-        record = self.get(kind, namespace, name)
-        scale = self.scale_of(record)
-        new = body if sort == "put" else self._patched(SCALE, scale, sort, body)
-        new = normal(SCALE.shape, new, "Scale", "v1")
-        meta = record.object["metadata"]
-        sent = new.get("metadata", {})
-        if sent.get("resourceVersion", meta["resourceVersion"]) != meta["resourceVersion"]:
-            raise conflict(kind, name)
-        replicas = new.get("spec", {}).get("replicas", 0)
-        validate_scale(name, replicas)
-        changed = record.object | {"spec": record.object["spec"] | {"replicas": replicas}}
-        return self.scale_of(self._replace(record, clone(changed), ask, "scale"))
-
-    def delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions,
-               ask: Ask) -> Object:  # fmt: skip
+    def delete(
+        self, kind: Kind, namespace: str, name: str, options: DeleteOptions, ask: Ask
+    ) -> Object:
         """Delete an object, or set about it; answers what the API answers."""
         record = self.get(kind, namespace, name)
         obj, meta = record.object, record.object["metadata"]
@@ -196,10 +174,12 @@ class Api:
             raise precondition_failed(kind, name, _other_uid(options.uid, meta["uid"]))
         if options.revision and options.revision != meta["resourceVersion"]:
             raise precondition_failed(
-                kind, name, f"the ResourceVersion in the precondition ({options.revision}) does "
+                kind,
+                name,
+                f"the ResourceVersion in the precondition ({options.revision}) does "
                 f"not match the ResourceVersion in record ({meta['resourceVersion']}). The object "
                 "might have been modified",
-            )  # fmt: skip
+            )
         policy = options.policy
         if policy is None and kind.kind == "Job":
             policy = "Orphan"
@@ -224,8 +204,9 @@ class Api:
         if now and now.object["metadata"]["uid"] == record.object["metadata"]["uid"]:
             self.store.remove(now)
 
-    def write(self, kind: str, obj: Object, change: Change, manager: str,
-              subresource: str = "") -> Object | None:  # fmt: skip
+    def write(
+        self, kind: str, obj: Object, change: Change, manager: str, subresource: str = ""
+    ) -> Object | None:
         """Change an object as a controller does: None when it is gone meanwhile."""
         meta = obj["metadata"]
         record = self.store.get(self.kinds.named(kind), meta.get("namespace", ""), meta["name"])
@@ -233,31 +214,15 @@ class Api:
             return None
         new = change(clone(record.object))
         ask = Ask(manager=manager, validation="Ignore")
-        return self._replace(record, new, ask, subresource).object
+        return self.replace(record, new, ask, subresource).object
 
-    # How it is done
+    def replace(
+        self, record: Record, obj: Object, ask: Ask, subresource: str, managed: bool = False
+    ) -> Record:
+        """Store another version of an object, checked against the one that is there.
 
-    def _add(self, kind: Kind, obj: Object, ask: Ask) -> Record:
-        meta = obj["metadata"]
-        namespace = meta.get("namespace", "")
-        if self.store.get(kind, namespace, meta.get("name", "")):
-            raise already_exists(kind, meta["name"])
-        meta |= {"uid": str(uuid.uuid4()), "creationTimestamp": self._time()}
-        for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
-            meta.pop(name, None)
-        if kind.generation:
-            meta["generation"] = 1
-        self._prepare(kind, obj)
-        self.admission.mutate(kind, obj)
-        validate(kind, obj)
-        self._check_grant(kind, obj, ask)
-        self.admission.validate(kind, obj, ask.warnings)
-        if ask.dry_run:
-            return Record(kind, _in_order(obj))
-        return self.store.put(kind, _in_order(obj))
-
-    def _replace(self, record: Record, obj: Object, ask: Ask, subresource: str,
-                 managed: bool = False) -> Record:  # fmt: skip
+        `managed` says that its managedFields are already as they should be.
+        """
         kind, old = record.kind, record.object
         before, meta = old["metadata"], obj["metadata"]
         if meta.get("resourceVersion", before["resourceVersion"]) != before["resourceVersion"]:
@@ -292,8 +257,30 @@ class Api:
             return Record(kind, obj)
         return self._settle(record, obj)
 
-    def _managers(self, kind: Kind, old: Object, obj: Object, ask: Ask,
-                  subresource: str) -> list[Object]:  # fmt: skip
+    # How it is done
+
+    def _add(self, kind: Kind, obj: Object, ask: Ask) -> Record:
+        meta = obj["metadata"]
+        namespace = meta.get("namespace", "")
+        if self.store.get(kind, namespace, meta.get("name", "")):
+            raise already_exists(kind, meta["name"])
+        meta |= {"uid": str(uuid.uuid4()), "creationTimestamp": self._time()}
+        for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
+            meta.pop(name, None)
+        if kind.generation:
+            meta["generation"] = 1
+        self._prepare(kind, obj)
+        self.admission.mutate(kind, obj)
+        validate(kind, obj)
+        self._check_grant(kind, obj, ask)
+        self.admission.validate(kind, obj, ask.warnings)
+        if ask.dry_run:
+            return Record(kind, _in_order(obj))
+        return self.store.put(kind, _in_order(obj))
+
+    def _managers(
+        self, kind: Kind, old: Object, obj: Object, ask: Ask, subresource: str
+    ) -> list[Object]:
         writer = Manager(ask.manager, "Update", kind.api_version, subresource)
         if subresource != "scale":
             return managers.updated(kind.shape, old, obj, writer, self._time())
@@ -312,80 +299,6 @@ class Api:
                 return self.store.remove(record)
         return self.store.put(record.kind, obj)
 
-    def _decoded(self, kind: Kind, body: Any, ask: Ask) -> Object:
-        if not isinstance(body, dict):
-            raise bad_request(f"{kind.kind} is expected to be an object")
-        said, version = body.get("kind", kind.kind), body.get("apiVersion", kind.api_version)
-        if (said, version) != (kind.kind, kind.api_version):
-            short = version.rpartition("/")[2]
-            group = kind.group.partition(".")[0] or "core"
-            raise bad_request(
-                f'{said} in version "{short}" cannot be handled as a {kind.kind}: converting '
-                f"({version.replace('/', '.')}.{said}) to ({group}.{kind.kind}): "
-                "unknown conversion"
-            )
-        unknown = list(unknown_fields(kind.shape, body)) if ask.validation != "Ignore" else []
-        if unknown and ask.validation == "Strict":
-            listed = ", ".join(f'unknown field "{path}"' for path in unknown)
-            raise bad_request(
-                f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
-                f"strict decoding error: {listed}"
-            )
-        ask.warnings += [f'unknown field "{path}"' for path in unknown]
-        obj: Object = normal(kind.shape, body, kind.kind, kind.version)
-        return obj | {"apiVersion": kind.api_version, "kind": kind.kind}
-
-    def _configuration(self, kind: Kind, namespace: str, name: str, body: Any,
-                       subresource: str) -> Object:  # fmt: skip
-        """What a client applies, checked; nothing is filled in."""
-        if not isinstance(body, dict):
-            raise bad_request("an applied configuration is an object")
-        if (body.get("kind"), body.get("apiVersion")) != (kind.kind, kind.api_version):
-            said = f"{body.get('apiVersion', '')}, Kind={body.get('kind', '')}"
-            raise bad_request(f"invalid object type: {said}")
-        if (body.get("metadata") or {}).get("managedFields"):
-            raise bad_request("metadata.managedFields must be nil")
-        if unknown := list(unknown_fields(kind.shape, body)):
-            where = f"{namespace}/{name}; {kind.api_version}, Kind={kind.kind}"
-            raise ApiError(500, "", f"failed to create typed patch object ({where}): "
-                           f".{unknown[0]}: field not declared in schema")  # fmt: skip
-        wanted = managers.strip(body)
-        meta = wanted.setdefault("metadata", {})
-        if meta.setdefault("name", name) != name:
-            raise bad_request("metadata.name does not match the name on the URL")
-        self._place(kind, namespace, meta)
-        hidden = "status" if not subresource and "status" in kind.subresources else ""
-        return {key: value for key, value in wanted.items() if key != hidden}
-
-    def _patched(self, kind: Kind, obj: Object, sort: str, body: Any) -> Object:
-        patched: Object
-        match sort:
-            case "application/json-patch+json":
-                patched = patches.json_patch(obj, body)
-            case "application/merge-patch+json":
-                patched = patches.merge_patch(obj, body)
-            case "application/strategic-merge-patch+json" if kind.shape.name != "Custom":
-                patched = patches.strategic_merge_patch(kind.shape, obj, body)
-            case _:
-                message = (
-                    "the body of the request was in an unknown format - accepted media types "
-                    "include: application/json-patch+json, application/merge-patch+json, "
-                    "application/apply-patch+yaml"
-                )
-                raise ApiError(415, "UnsupportedMediaType", message)
-        return patched
-
-    def _place(self, kind: Kind, namespace: str, meta: Object) -> None:
-        if not kind.namespaced:
-            meta.pop("namespace", None)
-            return
-        if meta.get("namespace", namespace) != namespace:
-            raise bad_request(
-                "the namespace of the provided object does not match the namespace sent on the "
-                "request"
-            )
-        meta["namespace"] = namespace
-
     def _default(self, kind: Kind, obj: Object) -> None:
         if "spec" in kind.shape.fields and kind.shape.name != "Custom":
             obj.setdefault("spec", {})
@@ -399,8 +312,9 @@ class Api:
         elif kind.kind == "Namespace":
             obj["spec"].setdefault("finalizers", ["kubernetes"])
         elif kind.kind == "Event":
-            defaults.fill(obj, {"eventTime": None, "reportingComponent": "",
-                                "reportingInstance": ""})  # fmt: skip
+            defaults.fill(
+                obj, {"eventTime": None, "reportingComponent": "", "reportingInstance": ""}
+            )
         elif kind.kind == "Service" and obj["spec"]["type"] != "ExternalName":
             self._addresses += 1
             address = f"10.96.{self._addresses // 250}.{self._addresses % 250 + 1}"
@@ -462,9 +376,16 @@ class Api:
 
 def _kept(before: Object) -> Object:
     names = (
-        "uid", "creationTimestamp", "resourceVersion", "generation", "deletionTimestamp",
-        "deletionGracePeriodSeconds", "generateName", "name", "namespace",
-    )  # fmt: skip
+        "uid",
+        "creationTimestamp",
+        "resourceVersion",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generateName",
+        "name",
+        "namespace",
+    )
     return {name: before[name] for name in names if name in before}
 
 
@@ -503,6 +424,9 @@ def _deleted(kind: Kind, meta: Object) -> Object:
         about["group"] = kind.group
     about |= {"kind": kind.plural, "uid": meta["uid"]}
     return {
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
         "details": about,
-    }  # fmt: skip
+    }

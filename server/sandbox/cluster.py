@@ -68,11 +68,13 @@ class PracticeCluster:
     def kubeconfig(self, user: str = "admin", path: str | Path | None = None) -> Object:
         """A kubeconfig for the holder of a token, also written to `path`."""
         config: Object = {
-            "apiVersion": "v1", "kind": "Config", "current-context": "practice",
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "practice",
             "clusters": [{"name": "practice", "cluster": {"server": self.url}}],
             "users": [{"name": user, "user": {"token": user}}],
             "contexts": [{"name": "practice", "context": {"cluster": "practice", "user": user}}],
-        }  # fmt: skip
+        }
         if path is not None:
             target = Path(path)
             target.touch(mode=0o600)
@@ -146,9 +148,13 @@ class PracticeCluster:
         listener.bind((self.host, self.port))
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
-            door, log_level="warning", access_log=False, lifespan="off", http=self._protocol(),
+            door,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            http=self._protocol(),
             timeout_graceful_shutdown=1,
-        )  # fmt: skip
+        )
         self._server = _Server(config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         while not self._server.started:

@@ -14,9 +14,11 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
-from .shell import PRETENDED, PROGRAMS, Exit, Shell, SyntaxTrouble, script_of
+from .programs import PROGRAMS
+from .script import SyntaxTrouble
+from .shell import PRETENDED, Exit, Shell, script_of
 
 Sleep = Callable[[float], Awaitable[object]]
 Now = Callable[[], datetime]
@@ -29,7 +31,7 @@ STATUSES = (200, 200, 200, 200, 200, 304, 200, 404, 200, 500)
 
 
 def _utc_now() -> datetime:
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 async def run(

@@ -26,10 +26,16 @@ def apply_defaults(kind: Kind, obj: Object) -> None:
 
 def pod_spec(spec: Object, of_pod: bool = False) -> None:
     """A pod's specification, in a pod or in a template."""
-    fill(spec, {
-        "restartPolicy": "Always", "terminationGracePeriodSeconds": 30,
-        "dnsPolicy": "ClusterFirst", "securityContext": {}, "schedulerName": "default-scheduler",
-    })  # fmt: skip
+    fill(
+        spec,
+        {
+            "restartPolicy": "Always",
+            "terminationGracePeriodSeconds": 30,
+            "dnsPolicy": "ClusterFirst",
+            "securityContext": {},
+            "schedulerName": "default-scheduler",
+        },
+    )
     if of_pod:
         fill(spec, {"enableServiceLinks": True})
     if spec.get("serviceAccountName"):
@@ -44,16 +50,21 @@ def _container(container: Object) -> None:
     image = container.get("image", "")
     tag = image.rpartition("/")[2].partition(":")[2]
     latest = "@" not in image and tag in ("", "latest")
-    fill(container, {
-        "resources": {}, "terminationMessagePath": "/dev/termination-log",
-        "terminationMessagePolicy": "File",
-        "imagePullPolicy": "Always" if latest else "IfNotPresent",
-    })  # fmt: skip
+    fill(
+        container,
+        {
+            "resources": {},
+            "terminationMessagePath": "/dev/termination-log",
+            "terminationMessagePolicy": "File",
+            "imagePullPolicy": "Always" if latest else "IfNotPresent",
+        },
+    )
     resources = container["resources"]
     if missing := {
-        name: value for name, value in resources.get("limits", {}).items()
+        name: value
+        for name, value in resources.get("limits", {}).items()
         if name not in resources.get("requests", {})
-    }:  # fmt: skip
+    }:
         resources["requests"] = resources.get("requests", {}) | missing
     for port in container.get("ports", ()):
         fill(port, {"protocol": "TCP"})
@@ -62,10 +73,15 @@ def _container(container: Object) -> None:
             fill(ref, {"apiVersion": "v1"})
     for name in ("livenessProbe", "readinessProbe", "startupProbe"):
         if probe := container.get(name):
-            fill(probe, {
-                "timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1,
-                "failureThreshold": 3,
-            })  # fmt: skip
+            fill(
+                probe,
+                {
+                    "timeoutSeconds": 1,
+                    "periodSeconds": 10,
+                    "successThreshold": 1,
+                    "failureThreshold": 3,
+                },
+            )
             if get := probe.get("httpGet"):
                 fill(get, {"path": "/", "scheme": "HTTP"})
 
@@ -88,8 +104,10 @@ def _template(obj: Object) -> None:
 
 def _deployment(obj: Object) -> None:
     spec = obj["spec"]
-    fill(spec, {"replicas": 1, "strategy": {}, "revisionHistoryLimit": 10,
-                "progressDeadlineSeconds": 600})  # fmt: skip
+    fill(
+        spec,
+        {"replicas": 1, "strategy": {}, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600},
+    )
     strategy = spec["strategy"]
     fill(strategy, {"type": "RollingUpdate"})
     if strategy["type"] == "RollingUpdate":
@@ -105,11 +123,19 @@ def _replica_set(obj: Object) -> None:
 
 def _stateful_set(obj: Object) -> None:
     spec = obj["spec"]
-    fill(spec, {
-        "replicas": 1, "podManagementPolicy": "OrderedReady", "updateStrategy": {},
-        "revisionHistoryLimit": 10,
-        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
-    })  # fmt: skip
+    fill(
+        spec,
+        {
+            "replicas": 1,
+            "podManagementPolicy": "OrderedReady",
+            "updateStrategy": {},
+            "revisionHistoryLimit": 10,
+            "persistentVolumeClaimRetentionPolicy": {
+                "whenDeleted": "Retain",
+                "whenScaled": "Retain",
+            },
+        },
+    )
     fill(spec["updateStrategy"], {"type": "RollingUpdate"})
     if spec["updateStrategy"]["type"] == "RollingUpdate":
         fill(spec["updateStrategy"], {"rollingUpdate": {"partition": 0}})
@@ -132,11 +158,18 @@ def _job(obj: Object) -> None:
     fill(spec, {"manualSelector": False})
     if "completions" not in spec and "parallelism" not in spec:
         spec["completions"] = 1
-    fill(spec, {
-        "parallelism": 1, "backoffLimit": 6, "completionMode": "NonIndexed", "suspend": False,
-        "podReplacementPolicy":
-            "Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed",
-    })  # fmt: skip
+    fill(
+        spec,
+        {
+            "parallelism": 1,
+            "backoffLimit": 6,
+            "completionMode": "NonIndexed",
+            "suspend": False,
+            "podReplacementPolicy": "Failed"
+            if spec.get("podFailurePolicy")
+            else "TerminatingOrFailed",
+        },
+    )
     _template(obj)
 
 
@@ -149,16 +182,23 @@ def job_selector(obj: Object) -> None:
     spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
     labels = spec.setdefault("template", {}).setdefault("metadata", {}).setdefault("labels", {})
     labels |= {
-        "batch.kubernetes.io/controller-uid": uid, "batch.kubernetes.io/job-name": name,
-        "controller-uid": uid, "job-name": name,
-    }  # fmt: skip
+        "batch.kubernetes.io/controller-uid": uid,
+        "batch.kubernetes.io/job-name": name,
+        "controller-uid": uid,
+        "job-name": name,
+    }
 
 
 def _cron_job(obj: Object) -> None:
-    fill(obj["spec"], {
-        "concurrencyPolicy": "Allow", "suspend": False, "successfulJobsHistoryLimit": 3,
-        "failedJobsHistoryLimit": 1,
-    })  # fmt: skip
+    fill(
+        obj["spec"],
+        {
+            "concurrencyPolicy": "Allow",
+            "suspend": False,
+            "successfulJobsHistoryLimit": 3,
+            "failedJobsHistoryLimit": 1,
+        },
+    )
     spec = obj["spec"].setdefault("jobTemplate", {}).setdefault("spec", {})
     pod_spec(spec.setdefault("template", {}).setdefault("spec", {}))
 
@@ -167,8 +207,14 @@ def _service(obj: Object) -> None:
     spec = obj["spec"]
     fill(spec, {"type": "ClusterIP", "sessionAffinity": "None"})
     if spec["type"] != "ExternalName":
-        fill(spec, {"ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
-                    "internalTrafficPolicy": "Cluster"})  # fmt: skip
+        fill(
+            spec,
+            {
+                "ipFamilies": ["IPv4"],
+                "ipFamilyPolicy": "SingleStack",
+                "internalTrafficPolicy": "Cluster",
+            },
+        )
     if spec["type"] in ("NodePort", "LoadBalancer"):
         fill(spec, {"externalTrafficPolicy": "Cluster"})
     for port in spec.get("ports", ()):
@@ -218,9 +264,10 @@ def _limit_range(obj: Object) -> None:
         limits = item.get("max", {}) | item.get("default", {})
         requests = item.get("min", {}) | limits | item.get("defaultRequest", {})
         item |= {
-            key: values for key, values in (("default", limits), ("defaultRequest", requests))
+            key: values
+            for key, values in (("default", limits), ("defaultRequest", requests))
             if values
-        }  # fmt: skip
+        }
 
 
 def _claim(obj: Object) -> None:

@@ -16,6 +16,7 @@ from . import kinds as discovery
 from . import lists, tables, watches
 from .api import Api, Ask, DeleteOptions
 from .errors import ApiError, bad_request, no_such_path
+from .evictions import evict
 from .faults import Faults
 from .identity import User, authenticate, impersonated
 from .kinds import Kind
@@ -26,6 +27,7 @@ from .practice import Practice
 from .rbac import Attributes, denial
 from .requests import Target, is_resource, target
 from .reviews import review
+from .scales import scale_of, set_scale
 from .store import Record, encode
 
 Object = dict[str, Any]
@@ -82,8 +84,9 @@ class Door:
                 raise fault.refusal()
             response = await self._answer(request)
         except ApiError as refused:
-            response = Response(encode(refused.status()), refused.code,
-                                {**refused.headers, **UNPRINTABLE})  # fmt: skip
+            response = Response(
+                encode(refused.status()), refused.code, {**refused.headers, **UNPRINTABLE}
+            )
         if fault and fault.do == "lose":
             self._drop(scope)
             return
@@ -102,9 +105,7 @@ class Door:
             return await self._practice.answer(request)
         return self._elsewhere(path)
 
-    def _allowed(
-        self, request: Request, user: User, wanted: Attributes, kind: Kind | None
-    ) -> User:
+    def _allowed(self, request: Request, user: User, wanted: Attributes, kind: Kind | None) -> User:
         if other := impersonated(request.headers):
             self._api.authorizer.check_impersonation(user, other, wanted, kind)
             user = other
@@ -121,17 +122,20 @@ class Door:
         parts = path.strip("/").split("/")
         if parts == ["api"]:
             address = {"clientCIDR": "0.0.0.0/0", "serverAddress": "127.0.0.1"}
-            return _json({"kind": "APIVersions", "versions": ["v1"],
-                          "serverAddressByClientCIDRs": [address]})  # fmt: skip
+            return _json(
+                {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [address]}
+            )
         if parts == ["apis"]:
             return _json(discovery.group_list(kinds))
         versions = [k.version for k in kinds if k.group == parts[1]] if len(parts) > 1 else []
         if parts[0] == "apis" and len(parts) == 2 and versions:
             entry = discovery.group_entry(parts[1], list(dict.fromkeys(versions)))
             return _json({"kind": "APIGroup", "apiVersion": "v1"} | entry)
-        group, version = ("", parts[-1]) if parts[0] == "api" else (
-            parts[1] if len(parts) > 1 else "", parts[-1]
-        )  # fmt: skip
+        group, version = (
+            ("", parts[-1])
+            if parts[0] == "api"
+            else (parts[1] if len(parts) > 1 else "", parts[-1])
+        )
         found = discovery.resource_list(kinds, group, version)
         if parts[0] not in ("api", "apis") or not found["resources"]:
             raise no_such_path()
@@ -153,11 +157,11 @@ class Door:
     # Reading
 
     def _read(self, request: Request, wanted: Target) -> Response:
-        kind, query = wanted.kind, request.query_params
+        kind, query = wanted.kind, dict(request.query_params)
         accept = request.headers.get("accept", "")
         if wanted.subresource == "scale":
             record = self._api.get(kind, wanted.namespace, wanted.name)
-            return _json(self._api.scale_of(record))
+            return _json(scale_of(record))
         if kind.group == "metrics.k8s.io":
             records = self._metrics.records(kind, wanted.namespace, wanted.name)
         else:
@@ -168,21 +172,22 @@ class Door:
             return self._one(record, accept, query)
         if wanted.name:
             # A watch of one object is one of its kind, by its name.
-            query = dict(query) | {"fieldSelector": f"metadata.name={wanted.name}"}
+            query |= {"fieldSelector": f"metadata.name={wanted.name}"}
         test = lists.test(kind, query)
         if wanted.verb == "watch":
             return StreamingResponse(
                 self._watched(kind, namespace, test, accept, query), media_type="application/json"
             )
         if records is None:
-            records = self._api.store.list(kind, namespace)
+            records = self._api.store.records(kind, namespace)
         return Response(
             lists.answer(kind, records, test, query, accept, self._api.store, self._api.clock),
             media_type="application/json",
         )
 
-    def _one(self, record: Record, accept: str, query: Mapping[str, str],
-             status: int = 200) -> Response:  # fmt: skip
+    def _one(
+        self, record: Record, accept: str, query: Mapping[str, str], status: int = 200
+    ) -> Response:
         if tables.TABLE in accept:
             meta = {"resourceVersion": record.object["metadata"].get("resourceVersion", "")}
             include = query.get("includeObject", "Metadata")
@@ -193,16 +198,25 @@ class Door:
             return _json(tables.partial(record.object), status)
         return Response(record.whole, status, media_type="application/json")
 
-    async def _watched(self, kind: Kind, namespace: str, test: Callable[[Object], bool],
-                       accept: str, query: Mapping[str, str]) -> AsyncIterator[bytes]:  # fmt: skip
+    async def _watched(
+        self,
+        kind: Kind,
+        namespace: str,
+        test: Callable[[Object], bool],
+        accept: str,
+        query: Mapping[str, str],
+    ) -> AsyncIterator[bytes]:
         revision = int(query.get("resourceVersion") or 0)
         wanted = watches.Wanted(
-            kind, namespace, test, lists.shower(accept, query, self._api.clock),
+            kind,
+            namespace,
+            test,
+            lists.shower(accept, query, self._api.clock),
             revision=revision or None,
             seconds=float(query.get("timeoutSeconds") or 1800),
             bookmarks=query.get("allowWatchBookmarks") in ("1", "true"),
             initial=query.get("sendInitialEvents") in ("1", "true"),
-        )  # fmt: skip
+        )
         async for piece in watches.stream(self._api.store, self._api.clock, wanted):
             yield piece
 
@@ -221,8 +235,9 @@ class Door:
         def look_again(seconds: float) -> None:
             clock.call_later(seconds, log.wake)
 
-        return StreamingResponse(reading.followed(log, look_again),
-                                 headers={"Content-Type": "text/plain"})  # fmt: skip
+        return StreamingResponse(
+            reading.followed(log, look_again), headers={"Content-Type": "text/plain"}
+        )
 
     # Writing
 
@@ -232,11 +247,12 @@ class Door:
         accept = request.headers.get("accept", "")
         sort = request.headers.get("content-type", "").partition(";")[0].strip()
         if wanted.subresource == "eviction":
-            return _json(self._evict(namespace, name, body, ask), 201)
+            options = _options({}, (body or {}).get("deleteOptions"))
+            return _json(evict(api, namespace, name, options, ask), 201)
         if wanted.subresource == "scale":
             how = "put" if wanted.verb == "update" else sort
             how = "application/merge-patch+json" if how == APPLY else how
-            return _json(api.set_scale(kind, namespace, name, how, body, ask))
+            return _json(set_scale(api, kind, namespace, name, how, body, ask))
         match wanted.verb:
             case "create" if kind.group == "authorization.k8s.io":
                 return _json(review(api, kind, body, ask), 201)
@@ -259,32 +275,23 @@ class Door:
                 return self._delete_all(kind, namespace, body, query, ask)
         return self._one(record, accept, query)
 
-    def _delete_all(self, kind: Kind, namespace: str, body: Any, query: Mapping[str, str],
-                    ask: Ask) -> Response:  # fmt: skip
+    def _delete_all(
+        self, kind: Kind, namespace: str, body: Any, query: Mapping[str, str], ask: Ask
+    ) -> Response:
         test = lists.test(kind, query)
-        chosen = [r for r in self._api.store.list(kind, namespace) if test(r.object)]
+        chosen = [r for r in self._api.store.records(kind, namespace) if test(r.object)]
         options = _options(query, body)
         for record in chosen:
             self._api.delete(kind, *record.key, options, ask)
         items = [record.object for record in chosen]
-        return _json({
-            "kind": kind.list_kind or f"{kind.kind}List", "apiVersion": kind.api_version,
-            "metadata": {"resourceVersion": str(self._api.store.revision)}, "items": items,
-        })  # fmt: skip
-
-    def _evict(self, namespace: str, name: str, body: Any, ask: Ask) -> Object:
-        kind = self._api.kinds.named("Pod", "")
-        pod = self._api.get(kind, namespace, name).object
-        for budget in self._api.store.objects(self._api.kinds.named("PodDisruptionBudget"),
-                                              namespace):  # fmt: skip
-            if lists.selects(budget["spec"].get("selector"), pod):
-                if budget.get("status", {}).get("disruptionsAllowed", 0) < 1:
-                    why = "Cannot evict pod as it would violate the pod's disruption budget."
-                    raise ApiError(429, "TooManyRequests", why, headers={"Retry-After": "10"})
-        options = _options({}, (body or {}).get("deleteOptions"))
-        self._api.delete(kind, namespace, name, options, ask)
-        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
-                "code": 201}  # fmt: skip
+        return _json(
+            {
+                "kind": kind.list_kind or f"{kind.kind}List",
+                "apiVersion": kind.api_version,
+                "metadata": {"resourceVersion": str(self._api.store.revision)},
+                "items": items,
+            }
+        )
 
 
 def _json(body: Object, status: int = 200) -> Response:
@@ -298,9 +305,12 @@ def _ask(request: Request, user: User) -> Ask:
     if dry_run and dry_run != ["All"]:
         raise bad_request("dryRun: the only supported value is All")
     return Ask(
-        user, query.get("fieldManager") or agent[:128], bool(dry_run),
-        query.get("force") in ("true", "1"), query.get("fieldValidation") or "Warn",
-    )  # fmt: skip
+        user,
+        query.get("fieldManager") or agent[:128],
+        bool(dry_run),
+        query.get("force") in ("true", "1"),
+        query.get("fieldValidation") or "Warn",
+    )
 
 
 def _options(query: Mapping[str, str], body: Any) -> DeleteOptions:
@@ -313,9 +323,11 @@ def _options(query: Mapping[str, str], body: Any) -> DeleteOptions:
         raise bad_request(f"invalid propagationPolicy: {policy}")
     grace = body.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
     return DeleteOptions(
-        policy, None if grace is None else int(grace), conditions.get("uid"),
+        policy,
+        None if grace is None else int(grace),
+        conditions.get("uid"),
         conditions.get("resourceVersion"),
-    )  # fmt: skip
+    )
 
 
 async def _body(request: Request) -> Any:
@@ -330,5 +342,3 @@ async def _body(request: Request) -> Any:
         return yaml.safe_load(raw)
     except yaml.YAMLError as wrong:
         raise bad_request(f"error decoding the body: {wrong}") from None
-
-

@@ -19,10 +19,12 @@ def environment(world: World, box: Box, spec: Object) -> dict[str, str]:
     """The variables of a container, or what is missing for them."""
     meta = box.pod["metadata"]
     env = {
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
-        "HOSTNAME": meta["name"], "KUBERNETES_SERVICE_HOST": "10.96.0.1",
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": "/root",
+        "HOSTNAME": meta["name"],
+        "KUBERNETES_SERVICE_HOST": "10.96.0.1",
         "KUBERNETES_SERVICE_PORT": "443",
-    }  # fmt: skip
+    }
     for source in spec.get("envFrom", ()):
         for field, kind in (("configMapRef", "ConfigMap"), ("secretRef", "Secret")):
             if ref := source.get(field):
@@ -60,7 +62,7 @@ def _values(world: World, kind: str, namespace: str, ref: Object) -> dict[str, s
         if ref.get("optional"):
             return {}
         raise Missing(f'{kind.lower()} "{ref["name"]}" not found')
-    data: dict[str, str] = found.get("data", {})
+    data: dict[str, str] = found.get("data") or {}
     if kind == "Secret":
         return {key: base64.b64decode(text).decode(errors="replace") for key, text in data.items()}
     return data
@@ -68,12 +70,13 @@ def _values(world: World, kind: str, namespace: str, ref: Object) -> dict[str, s
 
 def _field(box: Box, path: str) -> str:
     computed = {
-        "status.podIP": box.ip, "status.hostIP": box.host_ip,
+        "status.podIP": box.ip,
+        "status.hostIP": box.host_ip,
         "spec.serviceAccountName": box.pod["spec"].get("serviceAccountName", ""),
         "spec.nodeName": box.pod["spec"].get("nodeName", ""),
-    }  # fmt: skip
+    }
     if path in computed:
-        return computed[path]
+        return str(computed[path])
     name, _, rest = path.removeprefix("metadata.").partition("['")
     value: Any = box.pod["metadata"].get(name, "")
     return str(value.get(rest.removesuffix("']"), "")) if isinstance(value, dict) else str(value)

@@ -62,8 +62,16 @@ class Faults:
         """Let something go wrong."""
         self.pending.append(fault)
 
-    def answer(self, status: int, *, method: str = "", path: str = "", times: int = 1,
-               retry_after: int | None = None, message: str = "") -> None:  # fmt: skip
+    def answer(
+        self,
+        status: int,
+        *,
+        method: str = "",
+        path: str = "",
+        times: int = 1,
+        retry_after: int | None = None,
+        message: str = "",
+    ) -> None:
         """Answer requests with a refusal."""
         self.add(Fault("answer", method, path, times, status, retry_after, message))
 

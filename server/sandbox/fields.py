@@ -34,8 +34,7 @@ UNOWNED = {
 def key_of(shape: Shape, item: Object) -> str:
     """The element for an item of a list that is merged by keys."""
     key = {name: item.get(name, KEY_DEFAULTS.get(name)) for name in sorted(shape.keys)}
-    return "k:" + json.dumps({k: v for k, v in key.items() if v is not None},
-                             separators=(",", ":"))  # fmt: skip
+    return "k:" + json.dumps({k: v for k, v in key.items() if v is not None}, separators=(",", ":"))
 
 
 def children(shape: Shape, value: Any) -> list[tuple[str, Shape, Any]] | None:

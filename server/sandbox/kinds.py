@@ -195,9 +195,10 @@ class Kinds:
         """Stop serving it."""
         spec = definition["spec"]
         self._by_path = {
-            path: kind for path, kind in self._by_path.items()
+            path: kind
+            for path, kind in self._by_path.items()
             if (kind.group, kind.plural) != (spec["group"], spec["names"]["plural"])
-        }  # fmt: skip
+        }
 
 
 def _custom_kinds(definition: Object) -> list[Kind]:
@@ -210,7 +211,10 @@ def _custom_kinds(definition: Object) -> list[Kind]:
         openapi = version.get("schema", {}).get("openAPIV3Schema", {})
         kinds.append(
             Kind(
-                spec["group"], version["name"], names["kind"], names["plural"],
+                spec["group"],
+                version["name"],
+                names["kind"],
+                names["plural"],
                 custom_shape(openapi.get("properties")),
                 namespaced=spec.get("scope", "Namespaced") == "Namespaced",
                 short=tuple(names.get("shortNames", ())),
@@ -220,7 +224,7 @@ def _custom_kinds(definition: Object) -> list[Kind]:
                 list_kind=names.get("listKind", ""),
                 printer_columns=tuple(version.get("additionalPrinterColumns", ())),
             )
-        )  # fmt: skip
+        )
     return kinds
 
 
@@ -231,9 +235,12 @@ def resource_list(kinds: Iterable[Kind], group: str, version: str) -> Object:
         if (kind.group, kind.version) != (group, version):
             continue
         entry: Object = {
-            "name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced,
-            "kind": kind.kind, "verbs": list(kind.verbs),
-        }  # fmt: skip
+            "name": kind.plural,
+            "singularName": kind.singular,
+            "namespaced": kind.namespaced,
+            "kind": kind.kind,
+            "verbs": list(kind.verbs),
+        }
         if kind.short:
             entry["shortNames"] = list(kind.short)
         if kind.categories:
@@ -253,8 +260,10 @@ def _subresource(kind: Kind, name: str) -> Object:
     own = ("", "", kind.kind, ("get", "patch", "update"))
     group, version, shown, verbs = SUBRESOURCE_KINDS.get(name, own)
     entry: Object = {
-        "name": f"{kind.plural}/{name}", "singularName": "", "namespaced": kind.namespaced,
-    }  # fmt: skip
+        "name": f"{kind.plural}/{name}",
+        "singularName": "",
+        "namespaced": kind.namespaced,
+    }
     if group:
         entry |= {"group": group, "version": version}
     return entry | {"kind": shown, "verbs": list(verbs)}

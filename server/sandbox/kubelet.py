@@ -142,13 +142,18 @@ class Kubelet:
         spec = pod["spec"]
         state = INITIALIZING if spec.get("initContainers") else WAITING
         box = Box(
-            pod, f"10.244.{number // 250 % 250}.{number % 250 + 2}", host, self._world.now(),
+            pod,
+            f"10.244.{number // 250 % 250}.{number % 250 + 2}",
+            host,
+            self._world.now(),
             [Running(c, dict(INITIALIZING)) for c in spec.get("initContainers", ())],
             [Running(c, dict(state)) for c in spec["containers"]],
             held_back=pod["metadata"].get("annotations", {}).get(NEVER_READY) == "true",
-            changed={c["type"]: (c["status"], c["lastTransitionTime"])
-                     for c in pod.get("status", {}).get("conditions", ())},
-        )  # fmt: skip
+            changed={
+                c["type"]: (c["status"], c["lastTransitionTime"])
+                for c in pod.get("status", {}).get("conditions", ())
+            },
+        )
         self._boxes[pod["metadata"]["uid"]] = box
         return box
 
@@ -166,13 +171,19 @@ class Kubelet:
             uid = box.pod["metadata"]["uid"]
             name = f"{box.pod['metadata']['name']}_{box.pod['metadata']['namespace']}({uid})"
             said = f"restarting failed container={container.spec['name']} pod={name}"
-            container.state = {"waiting": {
-                "reason": "CrashLoopBackOff", "message": f"back-off {backoff:g}s {said}",
-            }}  # fmt: skip
+            container.state = {
+                "waiting": {
+                    "reason": "CrashLoopBackOff",
+                    "message": f"back-off {backoff:g}s {said}",
+                }
+            }
             self._publish(box)
-            self._tell(box, "Warning", "BackOff",
-                       f"Back-off restarting failed container {container.spec['name']} "
-                       f"in pod {name}")  # fmt: skip
+            self._tell(
+                box,
+                "Warning",
+                "BackOff",
+                f"Back-off restarting failed container {container.spec['name']} in pod {name}",
+            )
             await self._world.clock.sleep(backoff)
             backoff = min(backoff * 2, self._world.timings.longest_backoff)
             container.restarts += 1
@@ -256,11 +267,15 @@ class Kubelet:
         return code
 
     def _terminated(self, container: Running, code: int, started: str) -> None:
-        container.state = {"terminated": {
-            "exitCode": code, "reason": "Completed" if code == 0 else "Error",
-            "startedAt": started, "finishedAt": self._world.now(),
-            "containerID": container.container_id,
-        }}  # fmt: skip
+        container.state = {
+            "terminated": {
+                "exitCode": code,
+                "reason": "Completed" if code == 0 else "Error",
+                "startedAt": started,
+                "finishedAt": self._world.now(),
+                "containerID": container.container_id,
+            }
+        }
 
     async def _end(self, pod: Object) -> None:
         """Stop the containers of a pod that is being deleted, and let it go."""

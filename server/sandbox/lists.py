@@ -12,7 +12,7 @@ from . import tables
 from .clock import Clock
 from .errors import bad_request, expired
 from .kinds import Kind
-from .selectors import Test, field_test, label_test, labels_match
+from .selectors import Test, field_test, label_test
 from .store import Record, Store, encode, head
 
 Object = dict[str, Any]
@@ -27,15 +27,15 @@ def test(kind: Kind, query: Query) -> Test:
     return lambda obj: all(one(obj) for one in tests)
 
 
-def selects(selector: Object | None, obj: Object) -> bool:
-    """Whether a selector in an object selects another one."""
-    return labels_match(selector, obj["metadata"].get("labels"))
-
-
 def answer(
-    kind: Kind, records: list[Record], chosen: Test, query: Query, accept: str, store: Store,
+    kind: Kind,
+    records: list[Record],
+    chosen: Test,
+    query: Query,
+    accept: str,
+    store: Store,
     clock: Clock,
-) -> bytes:  # fmt: skip
+) -> bytes:
     """A list, or one page of it."""
     revision = store.revision
     if query.get("labelSelector") or query.get("fieldSelector"):
@@ -58,8 +58,14 @@ def answer(
         return encode(tables.table(kind, objects, include, clock.now(), meta))
     if tables.PARTIAL in accept:
         items: Any = [tables.partial(record.object) for record in records] or None
-        return encode({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
-                       "metadata": meta, "items": items})  # fmt: skip
+        return encode(
+            {
+                "kind": "PartialObjectMetadataList",
+                "apiVersion": "meta.k8s.io/v1",
+                "metadata": meta,
+                "items": items,
+            }
+        )
     start_of_list = head(kind.list_kind or f"{kind.kind}List", kind.api_version)
     joined = b",".join(record.item for record in records)
     return start_of_list + b'"metadata":' + encode(meta) + b',"items":[' + joined + b"]}"
@@ -70,9 +76,14 @@ def shower(accept: str, query: Query, clock: Clock) -> Callable[[Record], bytes]
     if tables.TABLE in accept:
         include = query.get("includeObject", "Metadata")
         return lambda record: encode(
-            tables.table(record.kind, [record.object], include, clock.now(),
-                         {"resourceVersion": record.object["metadata"]["resourceVersion"]})
-        )  # fmt: skip
+            tables.table(
+                record.kind,
+                [record.object],
+                include,
+                clock.now(),
+                {"resourceVersion": record.object["metadata"]["resourceVersion"]},
+            )
+        )
     if tables.PARTIAL in accept:
         return lambda record: encode(tables.partial(record.object))
     return lambda record: record.whole

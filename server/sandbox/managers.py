@@ -25,14 +25,18 @@ class Manager:
     def owns(self, entry: Object) -> bool:
         """Whether an entry of managedFields is this manager's."""
         return (entry["manager"], entry["operation"], entry.get("subresource", "")) == (
-            self.name, self.operation, self.subresource,
-        )  # fmt: skip
+            self.name,
+            self.operation,
+            self.subresource,
+        )
 
     def entry(self, owned: set[Path], time: str | None) -> Object:
         """This manager's entry in managedFields."""
         entry: Object = {
-            "manager": self.name, "operation": self.operation, "apiVersion": self.api_version,
-        }  # fmt: skip
+            "manager": self.name,
+            "operation": self.operation,
+            "apiVersion": self.api_version,
+        }
         if time:
             entry["time"] = time
         entry |= {"fieldsType": "FieldsV1", "fieldsV1": fields.to_json(owned)}
@@ -52,29 +56,30 @@ def apply(
     changed, _ = fields.compare(shape, before, merged)
 
     sets = [fields.from_json(entry["fieldsV1"]) for entry in others]
-    clashes = [(entry, sorted(changed & wants & has))
-               for entry, has in zip(others, sets, strict=True)]  # fmt: skip
+    clashes = [
+        (entry, sorted(changed & wants & has)) for entry, has in zip(others, sets, strict=True)
+    ]
     if any(paths for _, paths in clashes) and not force:
         raise _conflict([(entry, paths) for entry, paths in clashes if paths])
     taken = {path for _, paths in clashes for path in paths}
-    kept = [
-        (entry, has - taken) for entry, has in zip(others, sets, strict=True) if has - taken
-    ]
+    kept = [(entry, has - taken) for entry, has in zip(others, sets, strict=True) if has - taken]
 
     had = fields.from_json(mine["fieldsV1"]) if mine else set()
     theirs = set().union(*(has for _, has in kept))
     dropped = {
-        path for path in had - wants
+        path
+        for path in had - wants
         if not fields.under(path, wants) and not fields.under(path, theirs)
-    }  # fmt: skip
-    merged = fields.remove(shape, merged, dropped)
+    }
+    merged = dict(fields.remove(shape, merged, dropped))
     same = mine is not None and had == wants and not changed and not dropped
     own = mine if mine and same else manager.entry(wants, time)
     remaining = [
-        entry if fields.from_json(entry["fieldsV1"]) == has
+        entry
+        if fields.from_json(entry["fieldsV1"]) == has
         else entry | {"fieldsV1": fields.to_json(has)}
         for entry, has in kept
-    ]  # fmt: skip
+    ]
     merged["metadata"] = dict(merged.get("metadata", {}))
     merged["metadata"]["managedFields"] = in_order([*remaining, own])
     return merged

@@ -31,14 +31,17 @@ class Metrics:
 
     def records(self, kind: Kind, namespace: str, name: str = "") -> list[Record]:
         """PodMetrics or NodeMetrics."""
-        pods = self._api.store.list(self._api.kinds.named("Pod"), namespace)
+        pods = self._api.store.records(self._api.kinds.named("Pod"), namespace)
         running = [p.object for p in pods if p.object.get("status", {}).get("phase") == "Running"]
         if kind.kind == "PodMetrics":
             found = [self._pod(pod) for pod in running if name in ("", pod["metadata"]["name"])]
         else:
-            nodes = self._api.store.list(self._api.kinds.named("Node"))
-            found = [self._node(node.object, running) for node in nodes
-                     if name in ("", node.object["metadata"]["name"])]  # fmt: skip
+            nodes = self._api.store.records(self._api.kinds.named("Node"))
+            found = [
+                self._node(node.object, running)
+                for node in nodes
+                if name in ("", node.object["metadata"]["name"])
+            ]
         if name and not found:
             raise not_found(kind, name)
         return [Record(kind, obj) for obj in found]
@@ -86,6 +89,9 @@ class Metrics:
     def _measured(self, kind: str, meta: Object) -> Object:
         now = stamp(self._api.clock.now())
         return {
-            "kind": kind, "apiVersion": "metrics.k8s.io/v1beta1",
-            "metadata": meta | {"creationTimestamp": now}, "timestamp": now, "window": "15s",
-        }  # fmt: skip
+            "kind": kind,
+            "apiVersion": "metrics.k8s.io/v1beta1",
+            "metadata": meta | {"creationTimestamp": now},
+            "timestamp": now,
+            "window": "15s",
+        }

@@ -79,10 +79,13 @@ def _capabilities(spec: Object) -> str:
     names = _where(spec, lambda c: added(c) - DEFAULT_CAPABILITIES)
     bad = sorted(set().union(*map(added, containers(spec))) - DEFAULT_CAPABILITIES)
     listed = ", ".join(f'"{name}"' for name in bad)
-    return (names and (
-        f"non-default capabilities ({_named(names)} must not include {listed} in "
-        "securityContext.capabilities.add)"
-    )) or ""  # fmt: skip
+    return (
+        names
+        and (
+            f"non-default capabilities ({_named(names)} must not include {listed} in "
+            "securityContext.capabilities.add)"
+        )
+    ) or ""
 
 
 def _host_namespaces(spec: Object) -> str:
@@ -96,8 +99,10 @@ def _host_paths(spec: Object) -> str:
 
 
 def _host_ports(spec: Object) -> str:
-    used = {c["name"]: [p["hostPort"] for p in c.get("ports", ()) if p.get("hostPort")]
-            for c in containers(spec)}  # fmt: skip
+    used = {
+        c["name"]: [p["hostPort"] for p in c.get("ports", ()) if p.get("hostPort")]
+        for c in containers(spec)
+    }
     names = [name for name, ports in used.items() if ports]
     ports = sorted({port for listed in used.values() for port in listed})
     if not names:
@@ -129,7 +134,9 @@ def _seccomp(spec: Object) -> str:
     who = " and ".join(filter(None, ("pod" * pod, _named(names) if names else "")))
     if not who:
         return ""
-    return f'seccompProfile ({who} must not set securityContext.seccompProfile.type to "Unconfined")'
+    return (
+        f'seccompProfile ({who} must not set securityContext.seccompProfile.type to "Unconfined")'
+    )
 
 
 def _sysctls(spec: Object) -> str:
@@ -150,8 +157,12 @@ def _host_process(spec: Object) -> str:
 
 def _escalation(spec: Object) -> str:
     names = _where(spec, lambda c: _security(c).get("allowPrivilegeEscalation") is not False)
-    return f"allowPrivilegeEscalation != false ({_named(names)} must set " \
-        "securityContext.allowPrivilegeEscalation=false)" if names else ""  # fmt: skip
+    return (
+        f"allowPrivilegeEscalation != false ({_named(names)} must set "
+        "securityContext.allowPrivilegeEscalation=false)"
+        if names
+        else ""
+    )
 
 
 def _drop_all(spec: Object) -> str:
@@ -167,19 +178,25 @@ def _drop_all(spec: Object) -> str:
     if kept:
         parts.append(f'{_named(kept)} must set securityContext.capabilities.drop=["ALL"]')
     if added:
-        bad = sorted({
-            name for container in containers(spec)
-            for name in _security(container).get("capabilities", {}).get("add", ())
-            if name != "NET_BIND_SERVICE"
-        })  # fmt: skip
+        bad = sorted(
+            {
+                name
+                for container in containers(spec)
+                for name in _security(container).get("capabilities", {}).get("add", ())
+                if name != "NET_BIND_SERVICE"
+            }
+        )
         listed = ", ".join(f'"{name}"' for name in bad)
-        parts.append(f"{_named(added)} must not include {listed} in securityContext.capabilities.add")
+        parts.append(
+            f"{_named(added)} must not include {listed} in securityContext.capabilities.add"
+        )
     return f"unrestricted capabilities ({'; '.join(parts)})" if parts else ""
 
 
 def _volume_types(spec: Object) -> str:
-    bad = {v["name"]: sorted(set(v) - {"name"} - RESTRICTED_VOLUMES)
-           for v in spec.get("volumes", ())}  # fmt: skip
+    bad = {
+        v["name"]: sorted(set(v) - {"name"} - RESTRICTED_VOLUMES) for v in spec.get("volumes", ())
+    }
     names = [name for name, types in bad.items() if types]
     types = sorted({t for listed in bad.values() for t in listed})
     if not names:

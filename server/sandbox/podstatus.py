@@ -74,11 +74,15 @@ def status_of(box: Box, now: str) -> Object:
     phase = box.phase
     generation = box.pod["metadata"].get("generation", 1)
     status: Object = {
-        "observedGeneration": generation, "phase": phase,
+        "observedGeneration": generation,
+        "phase": phase,
         "conditions": _conditions(box, phase, generation, now),
-        "hostIP": box.host_ip, "hostIPs": [{"ip": box.host_ip}],
-        "podIP": box.ip, "podIPs": [{"ip": box.ip}], "startTime": box.started,
-    }  # fmt: skip
+        "hostIP": box.host_ip,
+        "hostIPs": [{"ip": box.host_ip}],
+        "podIP": box.ip,
+        "podIPs": [{"ip": box.ip}],
+        "startTime": box.started,
+    }
     if box.first:
         status["initContainerStatuses"] = [_container(c, ready=c.exit_code == 0) for c in box.first]
     status["containerStatuses"] = [
@@ -105,15 +109,19 @@ def _conditions(box: Box, phase: str, generation: int, now: str) -> list[Object]
     if not box.initialized:
         left = " ".join(c.spec["name"] for c in box.first if c.exit_code != 0)
         initialized = {
-            "status": "False", "reason": "ContainersNotInitialized",
+            "status": "False",
+            "reason": "ContainersNotInitialized",
             "message": f"containers with incomplete status: [{left}]",
-        }  # fmt: skip
+        }
     elif phase == "Succeeded":
         initialized |= {"reason": "PodCompleted"}
     listed = {
-        "PodReadyToStartContainers": {"status": str(not over)}, "Initialized": initialized,
-        "Ready": unready, "ContainersReady": unready, "PodScheduled": {"status": "True"},
-    }  # fmt: skip
+        "PodReadyToStartContainers": {"status": str(not over)},
+        "Initialized": initialized,
+        "Ready": unready,
+        "ContainersReady": unready,
+        "PodScheduled": {"status": "True"},
+    }
     found = []
     for name, values in listed.items():
         before, since = box.changed.get(name, ("", now))
@@ -121,10 +129,16 @@ def _conditions(box: Box, phase: str, generation: int, now: str) -> list[Object]
             since = now
             box.changed[name] = values["status"], now
         rest = {key: value for key, value in values.items() if key != "status"}
-        found.append({
-            "type": name, "observedGeneration": generation, "status": values["status"],
-            "lastProbeTime": None, "lastTransitionTime": since,
-        } | rest)  # fmt: skip
+        found.append(
+            {
+                "type": name,
+                "observedGeneration": generation,
+                "status": values["status"],
+                "lastProbeTime": None,
+                "lastTransitionTime": since,
+            }
+            | rest
+        )
     return found
 
 
@@ -132,10 +146,14 @@ def _container(container: Running, ready: bool) -> Object:
     spec = container.spec
     begun = bool(container.container_id)
     status: Object = {
-        "name": spec["name"], "state": container.state, "lastState": container.last_state,
-        "ready": ready, "restartCount": container.restarts, "image": spec.get("image", ""),
+        "name": spec["name"],
+        "state": container.state,
+        "lastState": container.last_state,
+        "ready": ready,
+        "restartCount": container.restarts,
+        "image": spec.get("image", ""),
         "imageID": f"sha256:{_digest(spec.get('image', ''))}" if begun else "",
-    }  # fmt: skip
+    }
     if begun:
         status["containerID"] = container.container_id
     status["started"] = container.running

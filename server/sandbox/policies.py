@@ -36,7 +36,7 @@ class MutatingPolicies:
 
     def mutate(self, kind: Kind, obj: Object, namespace: Object | None) -> None:
         """Carry out what is bound and matches a new object."""
-        for record in self._store.list(self._binding):
+        for record in self._store.records(self._binding):
             spec = record.object["spec"]
             policy = self._store.get(self._policy, "", spec.get("policyName", ""))
             if policy is None or policy.object["spec"].get("matchConditions"):
@@ -67,9 +67,11 @@ def _rule_matches(rule: Object, kind: Kind) -> bool:
         return bool({"*", value} & set(rule.get(field, ())))
 
     return (
-        has("operations", "CREATE") and has("apiGroups", kind.group)
-        and has("apiVersions", kind.version) and has("resources", kind.plural)
-    )  # fmt: skip
+        has("operations", "CREATE")
+        and has("apiGroups", kind.group)
+        and has("apiVersions", kind.version)
+        and has("resources", kind.plural)
+    )
 
 
 def _carry_out(mutation: Object, kind: Kind, obj: Object) -> None:

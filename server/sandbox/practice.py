@@ -42,7 +42,7 @@ class Practice:
                 return JSONResponse({"now": self._api.clock.now().isoformat()})
             case "snapshot", "GET":
                 return JSONResponse(snapshot(self._api))
-            case ("faults" | "clock" | "snapshot"), _:
+            case (("faults" | "clock" | "snapshot"), _):
                 raise method_not_allowed()
             case _:
                 raise no_such_path()

@@ -10,8 +10,7 @@ BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 DECIMAL = {"n": -3, "u": -2, "m": -1, "": 0, "k": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
 PATTERN = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))([KMGTPE]i|[numkMGTPE]?|[eE][+-]?\d+)")
 MALFORMED = (
-    "quantities must match the regular expression "
-    "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 )
 
 
@@ -23,7 +22,7 @@ def parse(text: str) -> Fraction:
         raise ValueError(MALFORMED)
     number, suffix = Fraction(match[1]), match[2]
     if suffix in BINARY:
-        return number * 1024 ** BINARY[suffix]
+        return number * Fraction(1024) ** BINARY[suffix]
     if suffix in DECIMAL:
         return number * Fraction(1000) ** DECIMAL[suffix]
     return number * Fraction(10) ** int(suffix[1:])

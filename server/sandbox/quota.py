@@ -56,10 +56,11 @@ def applies(quota: Object, kind: Kind, obj: Object) -> bool:
         return False
     requested = any(c.get("resources", {}).get("requests") for c in containers(obj["spec"]))
     holds = {
-        "BestEffort": not requested, "NotBestEffort": requested,
+        "BestEffort": not requested,
+        "NotBestEffort": requested,
         "Terminating": obj["spec"].get("activeDeadlineSeconds") is not None,
         "NotTerminating": obj["spec"].get("activeDeadlineSeconds") is None,
-    }  # fmt: skip
+    }
     return all(holds.get(scope, True) for scope in scopes)
 
 
@@ -93,7 +94,7 @@ def concerns(hard: Object, kind: Kind) -> bool:
 
 def admit(store: Store, kinds: Kinds, kind: Kind, obj: Object) -> None:
     """Refuse an object that a quota of its namespace has no room for."""
-    quotas = store.list(kinds.named("ResourceQuota"), obj["metadata"]["namespace"])
+    quotas = store.records(kinds.named("ResourceQuota"), obj["metadata"]["namespace"])
     for record in quotas:
         quota = record.object
         hard = quota["spec"].get("hard", {})

@@ -81,14 +81,23 @@ class Authorizer:
         mode = "user-info"
         if account:
             mode = "serviceaccount"
-            asks = [Attributes("impersonate", resource="serviceaccounts",
-                               namespace=account[0], name=account[1])]  # fmt: skip
+            asks = [
+                Attributes(
+                    "impersonate", resource="serviceaccounts", namespace=account[0], name=account[1]
+                )
+            ]
         given = set() if account else {"system:authenticated"}
         if account:
-            given = {"system:authenticated", "system:serviceaccounts",
-                     f"system:serviceaccounts:{account[0]}"}  # fmt: skip
-        asks += [Attributes("impersonate", resource="groups", name=group)
-                 for group in other.groups if group not in given]  # fmt: skip
+            given = {
+                "system:authenticated",
+                "system:serviceaccounts",
+                f"system:serviceaccounts:{account[0]}",
+            }
+        asks += [
+            Attributes("impersonate", resource="groups", name=group)
+            for group in other.groups
+            if group not in given
+        ]
         if other.uid:
             asks.append(Attributes("impersonate", AUTHENTICATION, "uids", name=other.uid))
         asks += [
@@ -116,8 +125,12 @@ class Authorizer:
             found = self._role_object(ref, namespace)
             if found is None:
                 role = self._role if ref["kind"] == "Role" else self._cluster_role
-                raise ApiError(404, "NotFound", f'{role.resource} "{ref["name"]}" not found',
-                               {"name": ref["name"], "group": role.group, "kind": role.plural})  # fmt: skip
+                raise ApiError(
+                    404,
+                    "NotFound",
+                    f'{role.resource} "{ref["name"]}" not found',
+                    {"name": ref["name"], "group": role.group, "kind": role.plural},
+                )
             rules = self._rules_of(found)
         held = self.rules(user, namespace)
         missing = [rule for rule in rules if not _covered(rule, held)]
@@ -171,11 +184,12 @@ def rule_allows(rule: Object, wanted: Attributes) -> bool:
     return (
         _has(rule.get("apiGroups"), wanted.group)
         and (
-            "*" in resources or wanted.full in resources
+            "*" in resources
+            or wanted.full in resources
             or bool(wanted.subresource and f"*/{wanted.subresource}" in resources)
         )
         and (not rule.get("resourceNames") or wanted.name in rule["resourceNames"])
-    )  # fmt: skip
+    )
 
 
 def denial(user: User, wanted: Attributes, kind: Kind | None) -> ApiError:
@@ -212,9 +226,11 @@ def _is(subject: Object, user: User, namespace: str) -> bool:
 def _because(binding: Object, subject: Object) -> str:
     meta, ref = binding["metadata"], binding["roleRef"]
     space = meta.get("namespace")
-    sort, shown = ("RoleBinding", f"{meta['name']}/{space}") if space else (
-        "ClusterRoleBinding", meta["name"]
-    )  # fmt: skip
+    sort, shown = (
+        ("RoleBinding", f"{meta['name']}/{space}")
+        if space
+        else ("ClusterRoleBinding", meta["name"])
+    )
     who = f'"{subject["name"]}"'
     if subject["kind"] == "ServiceAccount":
         who = f'"{subject["name"]}/{subject.get("namespace") or space}"'
@@ -236,12 +252,9 @@ def _covered(rule: Object, held: list[Object]) -> bool:
         rule.get("verbs") or (), rule.get("apiGroups") or (), rule.get("resources") or (), names
     )
     return all(
-        any(
-            rule_allows(own, Attributes(verb, group, *_split(resource), "", name))
-            for own in held
-        )
+        any(rule_allows(own, Attributes(verb, group, *_split(resource), "", name)) for own in held)
         for verb, group, resource, name in parts
-    )  # fmt: skip
+    )
 
 
 def _split(resource: str) -> tuple[str, str]:
@@ -254,8 +267,11 @@ def _shown(rule: Object) -> str:
         return "[" + ", ".join(f'"{value}"' for value in values) + "]"
 
     names = {
-        "apiGroups": "APIGroups", "resources": "Resources", "resourceNames": "ResourceNames",
-        "nonResourceURLs": "NonResourceURLs", "verbs": "Verbs",
-    }  # fmt: skip
+        "apiGroups": "APIGroups",
+        "resources": "Resources",
+        "resourceNames": "ResourceNames",
+        "nonResourceURLs": "NonResourceURLs",
+        "verbs": "Verbs",
+    }
     parts = [f"{names[key]}:{listed(rule[key])}" for key in names if rule.get(key)]
     return "{" + ", ".join(parts) + "}"

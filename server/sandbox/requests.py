@@ -41,13 +41,15 @@ def is_resource(path: str) -> bool:
 def target(kinds: Kinds, method: str, path: str, query: Mapping[str, str]) -> Target:
     """What the request is about, or the refusal that there is no such thing."""
     parts = path.strip("/").split("/")
-    group, version, rest = ("", parts[1], parts[2:]) if parts[0] == "api" else (
-        parts[1], parts[2], parts[3:]
-    )  # fmt: skip
+    group, version, rest = (
+        ("", parts[1], parts[2:]) if parts[0] == "api" else (parts[1], parts[2], parts[3:])
+    )
     namespace = ""
-    if rest[0] == "namespaces" and len(rest) > 2 and not (
-        len(rest) == 3 and rest[2] in NAMESPACE_PARTS
-    ):  # fmt: skip
+    if (
+        rest[0] == "namespaces"
+        and len(rest) > 2
+        and not (len(rest) == 3 and rest[2] in NAMESPACE_PARTS)
+    ):
         namespace, rest = rest[1], rest[2:]
     kind = kinds.at(group, version, rest[0])
     if kind is None or len(rest) > 3 or (namespace and not kind.namespaced):

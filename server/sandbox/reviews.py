@@ -29,9 +29,12 @@ def review(api: Api, kind: Kind, body: Object, ask: Ask) -> Object:
     entries = managers.updated(kind.shape, {}, shown, manager, stamp(api.clock.now()))
     meta = {"managedFields": entries} if fields.from_json(entries[0]["fieldsV1"]) else {}
     return {
-        "kind": kind.kind, "apiVersion": kind.api_version, "metadata": meta, "spec": spec,
+        "kind": kind.kind,
+        "apiVersion": kind.api_version,
+        "metadata": meta,
+        "spec": spec,
         "status": status,
-    }  # fmt: skip
+    }
 
 
 def _subject(spec: Object) -> User:
@@ -44,9 +47,13 @@ def _access(api: Api, user: User, spec: Object) -> Object:
     if asked := spec.get("resourceAttributes"):
         resource, _, sub = asked.get("resource", "").partition("/")
         wanted = Attributes(
-            asked.get("verb", ""), asked.get("group", ""), resource,
-            asked.get("subresource", sub), asked.get("namespace", ""), asked.get("name", ""),
-        )  # fmt: skip
+            asked.get("verb", ""),
+            asked.get("group", ""),
+            resource,
+            asked.get("subresource", sub),
+            asked.get("namespace", ""),
+            asked.get("name", ""),
+        )
     elif asked := spec.get("nonResourceAttributes"):
         wanted = Attributes(asked.get("verb", ""), path=asked.get("path", ""))
     else:

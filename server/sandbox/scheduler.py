@@ -40,12 +40,14 @@ class Scheduler:
         """Find nodes for all pods that have none."""
         kind = self._world.api.kinds.named("Pod")
         waiting = [
-            pod for pod in self._world.api.store.objects(kind)
-            if not pod["spec"].get("nodeName") and active(pod)
+            pod
+            for pod in self._world.api.store.objects(kind)
+            if not pod["spec"].get("nodeName")
+            and active(pod)
             and pod["spec"].get("schedulerName") == COMPONENT
             and not pod["spec"].get("schedulingGates")
-        ]  # fmt: skip
-        nodes = self._world.list("Node") if waiting else []
+        ]
+        nodes = self._world.all("Node") if waiting else []
         for pod in waiting:
             self._place(pod, nodes)
 
@@ -62,15 +64,18 @@ class Scheduler:
             self._condition(copy, {"status": "True"})
 
         # The binding is the API's own doing, so that no manager owns what it sets.
-        record = self._world.api.store.get(self._world.api.kinds.named("Pod"),
-                                           pod["metadata"]["namespace"],
-                                           pod["metadata"]["name"])  # fmt: skip
+        record = self._world.api.store.get(
+            self._world.api.kinds.named("Pod"),
+            pod["metadata"]["namespace"],
+            pod["metadata"]["name"],
+        )
         if record is None:
             return
         bound = record.object | {
-            "metadata": dict(record.object["metadata"]), "spec": dict(record.object["spec"]),
+            "metadata": dict(record.object["metadata"]),
+            "spec": dict(record.object["spec"]),
             "status": dict(record.object.get("status", {})),
-        }  # fmt: skip
+        }
         bind(bound)
         self._world.api.store.put(record.kind, bound)
         name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
@@ -87,9 +92,14 @@ class Scheduler:
         )
 
         def mark(copy: Object) -> None:
-            self._condition(copy, {
-                "status": "False", "reason": "Unschedulable", "message": message,
-            })  # fmt: skip
+            self._condition(
+                copy,
+                {
+                    "status": "False",
+                    "reason": "Unschedulable",
+                    "message": message,
+                },
+            )
 
         if message != _scheduled(pod).get("message"):
             self._world.change("Pod", pod, mark, "status", "kube-scheduler")
@@ -97,11 +107,13 @@ class Scheduler:
 
     def _condition(self, pod: Object, values: Object) -> None:
         condition = {
-            "type": "PodScheduled", "lastProbeTime": None,
+            "type": "PodScheduled",
+            "lastProbeTime": None,
             "lastTransitionTime": self._world.now(),
-        } | values  # fmt: skip
-        others = [c for c in pod.get("status", {}).get("conditions", ())
-                  if c["type"] != "PodScheduled"]  # fmt: skip
+        } | values
+        others = [
+            c for c in pod.get("status", {}).get("conditions", ()) if c["type"] != "PodScheduled"
+        ]
         pod.setdefault("status", {})["conditions"] = [*others, condition]
 
 
@@ -135,9 +147,11 @@ UNSCHEDULABLE = {"key": "node.kubernetes.io/unschedulable", "value": "", "effect
 
 
 def _affine(spec: Object, labels: dict[str, str]) -> bool:
-    required = spec.get("affinity", {}).get("nodeAffinity", {}).get(
-        "requiredDuringSchedulingIgnoredDuringExecution"
-    )  # fmt: skip
+    required = (
+        spec.get("affinity", {})
+        .get("nodeAffinity", {})
+        .get("requiredDuringSchedulingIgnoredDuringExecution")
+    )
     if not required:
         return True
     return any(
@@ -158,5 +172,3 @@ def _tolerated(taint: Object, tolerations: Any) -> bool:
         ):
             return True
     return False
-
-

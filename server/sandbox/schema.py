@@ -49,8 +49,7 @@ GO_NAMES = {"str": "string", "int": "int32", "bool": "bool", "num": "float64", "
 @functools.cache
 def _lines() -> dict[str, str]:
     joined = SHAPES.replace("\n  ", " ")
-    pairs = (line.split(" = ", 1) for line in joined.splitlines() if line)
-    return {name: body for name, body in pairs}
+    return dict(line.split(" = ", 1) for line in joined.splitlines() if line)
 
 
 @functools.cache

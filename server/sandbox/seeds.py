@@ -28,33 +28,49 @@ WORKLOADS: list[tuple[list[str], list[str]]] = [
 def node(name: str, number: int = 1, pool: str = "") -> Object:
     """A practice node; one of a pool takes only pods that tolerate its taint."""
     labels = {
-        "beta.kubernetes.io/arch": "amd64", "beta.kubernetes.io/os": "linux",
-        "kubernetes.io/arch": "amd64", "kubernetes.io/hostname": name,
+        "beta.kubernetes.io/arch": "amd64",
+        "beta.kubernetes.io/os": "linux",
+        "kubernetes.io/arch": "amd64",
+        "kubernetes.io/hostname": name,
         "kubernetes.io/os": "linux",
-    }  # fmt: skip
+    }
     spec: Object = {}
     if pool:
         labels[POOL] = pool
         spec["taints"] = [{"key": POOL, "value": pool, "effect": "NoSchedule"}]
     room = {"cpu": "16", "memory": "64Gi", "ephemeral-storage": "200Gi", "pods": "2000"}
     return {
-        "apiVersion": "v1", "kind": "Node",
-        "metadata": {"name": name, "labels": labels, "annotations": {
-            "volumes.kubernetes.io/controller-managed-attach-detach": "true",
-        }},
-        "spec": spec,
-        "status": {
-            "capacity": room, "allocatable": room,
-            "addresses": [{"type": "InternalIP", "address": f"192.0.2.{9 + number}"},
-                          {"type": "Hostname", "address": name}],
-            "nodeInfo": {
-                "architecture": "amd64", "operatingSystem": "linux", "kubeletVersion": "v1.36.2",
-                "containerRuntimeVersion": "practice://1", "osImage": "practice",
-                "kernelVersion": "practice", "machineID": name, "systemUUID": name,
-                "bootID": name, "kubeProxyVersion": "",
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": name,
+            "labels": labels,
+            "annotations": {
+                "volumes.kubernetes.io/controller-managed-attach-detach": "true",
             },
         },
-    }  # fmt: skip
+        "spec": spec,
+        "status": {
+            "capacity": room,
+            "allocatable": room,
+            "addresses": [
+                {"type": "InternalIP", "address": f"192.0.2.{9 + number}"},
+                {"type": "Hostname", "address": name},
+            ],
+            "nodeInfo": {
+                "architecture": "amd64",
+                "operatingSystem": "linux",
+                "kubeletVersion": "v1.36.2",
+                "containerRuntimeVersion": "practice://1",
+                "osImage": "practice",
+                "kernelVersion": "practice",
+                "machineID": name,
+                "systemUUID": name,
+                "bootID": name,
+                "kubeProxyVersion": "",
+            },
+        },
+    }
 
 
 def default_nodes() -> list[Object]:
@@ -71,26 +87,33 @@ def plant(api: Api, nodes: list[Object]) -> None:
     for role in _cluster_roles():
         _create(api, "ClusterRole", role)
     for name, group in (
-        ("cluster-admin", "system:masters"), ("system:basic-user", "system:authenticated"),
+        ("cluster-admin", "system:masters"),
+        ("system:basic-user", "system:authenticated"),
         ("system:discovery", "system:authenticated"),
         ("system:public-info-viewer", "system:unauthenticated"),
-    ):  # fmt: skip
-        _create(api, "ClusterRoleBinding", {
-            "metadata": {"name": name},
-            "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": name},
-            "subjects": [{"apiGroup": RBAC, "kind": "Group", "name": group}],
-        })  # fmt: skip
+    ):
+        _create(
+            api,
+            "ClusterRoleBinding",
+            {
+                "metadata": {"name": name},
+                "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": name},
+                "subjects": [{"apiGroup": RBAC, "kind": "Group", "name": group}],
+            },
+        )
 
 
 def _join(api: Api, node: Object, number: int) -> None:
     """A node as it looks once its kubelet and the controller manager have seen to it."""
     made = _create(api, "Node", node, "kubelet")
     unknown = [
-        {key: "Unknown" for key in condition} | {"type": condition["type"]}
+        dict.fromkeys(condition, "Unknown") | {"type": condition["type"]}
         for condition in _node_conditions(api)
     ]
-    made = made | {"metadata": dict(made["metadata"]),
-                   "status": node["status"] | {"conditions": unknown}}  # fmt: skip
+    made = made | {
+        "metadata": dict(made["metadata"]),
+        "status": node["status"] | {"conditions": unknown},
+    }
     api.store.put(api.kinds.named("Node"), made)
 
     def controlled(copy: Object) -> Object:
@@ -115,8 +138,14 @@ def _node_conditions(api: Api) -> list[Object]:
     now = stamp(api.clock.now())
 
     def condition(sort: str, status: str, reason: str, message: str) -> Object:
-        return {"type": sort, "status": status, "lastHeartbeatTime": now,
-                "lastTransitionTime": now, "reason": reason, "message": message}  # fmt: skip
+        return {
+            "type": sort,
+            "status": status,
+            "lastHeartbeatTime": now,
+            "lastTransitionTime": now,
+            "reason": reason,
+            "message": message,
+        }
 
     return [
         condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "enough memory"),
@@ -132,9 +161,23 @@ def _rule(groups: list[str], resources: list[str], verbs: list[str]) -> Object:
 
 def _cluster_roles() -> list[Object]:
     see = [_rule(groups, resources, READ) for groups, resources in WORKLOADS]
-    see.append(_rule([""], ["bindings", "events", "limitranges", "namespaces/status", "pods/log",
-                            "pods/status", "resourcequotas", "resourcequotas/status",
-                            "namespaces"], READ))  # fmt: skip
+    see.append(
+        _rule(
+            [""],
+            [
+                "bindings",
+                "events",
+                "limitranges",
+                "namespaces/status",
+                "pods/log",
+                "pods/status",
+                "resourcequotas",
+                "resourcequotas/status",
+                "namespaces",
+            ],
+            READ,
+        )
+    )
     see.append(_rule(["metrics.k8s.io"], ["pods", "nodes"], READ))
     change = [_rule(groups, resources, WRITE) for groups, resources in WORKLOADS]
     change += [
@@ -146,16 +189,31 @@ def _cluster_roles() -> list[Object]:
     ]
     grant = [_rule([RBAC], ["rolebindings", "roles"], READ + WRITE)]
     everything = [
-        _rule(["*"], ["*"], ["*"]), {"nonResourceURLs": ["*"], "verbs": ["*"]},
-    ]  # fmt: skip
+        _rule(["*"], ["*"], ["*"]),
+        {"nonResourceURLs": ["*"], "verbs": ["*"]},
+    ]
     health = ["/healthz", "/livez", "/readyz", "/version", "/version/"]
     reviews = ["selfsubjectaccessreviews", "selfsubjectrulesreviews"]
     return [
         _role("cluster-admin", everything),
         _role("system:basic-user", [_rule(["authorization.k8s.io"], reviews, ["create"])]),
-        _role("system:discovery", [{"verbs": ["get"], "nonResourceURLs": [
-            *health, "/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*",
-        ]}]),
+        _role(
+            "system:discovery",
+            [
+                {
+                    "verbs": ["get"],
+                    "nonResourceURLs": [
+                        *health,
+                        "/api",
+                        "/api/*",
+                        "/apis",
+                        "/apis/*",
+                        "/openapi",
+                        "/openapi/*",
+                    ],
+                }
+            ],
+        ),
         _role("system:public-info-viewer", [{"verbs": ["get"], "nonResourceURLs": health}]),
         _role("system:aggregate-to-view", see, to="view"),
         _role("system:aggregate-to-edit", change, to="edit"),
@@ -163,7 +221,7 @@ def _cluster_roles() -> list[Object]:
         _gathered("view", ["view"]),
         _gathered("edit", ["view", "edit"]),
         _gathered("admin", ["view", "edit", "admin"]),
-    ]  # fmt: skip
+    ]
 
 
 def _role(name: str, rules: list[Object], to: str = "") -> Object:

@@ -104,10 +104,14 @@ def selector_text(selector: Object) -> str:
     parts = [f"{key}={value}" for key, value in sorted(selector.get("matchLabels", {}).items())]
     for expression in selector.get("matchExpressions", ()):
         key, values = expression["key"], ",".join(sorted(expression.get("values", ())))
-        parts.append({
-            "In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})",
-            "Exists": key, "DoesNotExist": f"!{key}",
-        }[expression["operator"]])  # fmt: skip
+        parts.append(
+            {
+                "In": f"{key} in ({values})",
+                "NotIn": f"{key} notin ({values})",
+                "Exists": key,
+                "DoesNotExist": f"!{key}",
+            }[expression["operator"]]
+        )
     return ",".join(parts)
 
 

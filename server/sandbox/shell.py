@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-import operator
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
 
-from .script import Choice, Loop, Node, Sequence, Simple, SyntaxTrouble, closing, parse
+from .programs import PROGRAMS, evaluate, integer
+from .script import Choice, Loop, Node, Sequence, Simple, closing, parse
 
 Sleep = Callable[[float], Awaitable[object]]
 Now = Callable[[], datetime]
@@ -40,8 +39,14 @@ class _Leave(Exception):
 class Shell:
     """One running script: its variables, and the code of its last command."""
 
-    def __init__(self, env: Mapping[str, str], sleep: Sleep, now: Now,
-                 arguments: tuple[str, ...] = (), depth: int = 0) -> None:  # fmt: skip
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        sleep: Sleep,
+        now: Now,
+        arguments: tuple[str, ...] = (),
+        depth: int = 0,
+    ) -> None:
         self.variables = dict(env)
         self.exported = set(env)
         self.status = 0
@@ -151,7 +156,7 @@ class Shell:
             case "sleep":
                 await self._pause(rest)
             case "exit" | "return":
-                raise Exit(_integer(rest[0]) & 255 if rest else self.status)
+                raise Exit(integer(rest[0]) & 255 if rest else self.status)
             case "break" | "continue":
                 raise _Leave(name == "continue")
             case "exec" | "command" | "time" | "nohup":
@@ -249,9 +254,12 @@ class Shell:
         if name.isdigit():
             return self._arguments[int(name)] if int(name) < len(self._arguments) else ""
         special = {
-            "?": str(self.status), "#": str(max(0, len(self._arguments) - 1)), "$": "1",
-            "@": " ".join(self._arguments[1:]), "*": " ".join(self._arguments[1:]),
-        }  # fmt: skip
+            "?": str(self.status),
+            "#": str(max(0, len(self._arguments) - 1)),
+            "$": "1",
+            "@": " ".join(self._arguments[1:]),
+            "*": " ".join(self._arguments[1:]),
+        }
         return special.get(name, self.variables.get(name, ""))
 
     async def _output(self, text: str) -> str:
@@ -268,40 +276,17 @@ class Shell:
         return written.rstrip("\n")
 
     def _arithmetic(self, text: str) -> int:
-        filled = re.sub(r"\$?\{?([A-Za-z_]\w*)\}?",
-                        lambda m: str(_integer(self.variables.get(m[1], "0"))), text)  # fmt: skip
+        filled = re.sub(
+            r"\$?\{?([A-Za-z_]\w*)\}?", lambda m: str(integer(self.variables.get(m[1], "0"))), text
+        )
         try:
-            return _evaluate(ast.parse(filled.strip() or "0", mode="eval").body)
-        except (SyntaxError, ZeroDivisionError, KeyError):
+            return evaluate(filled)
+        except ArithmeticError:
             raise Exit(2) from None
 
     def clock(self) -> datetime:
         """The time, for `date`."""
         return self._now()
-
-
-OPERATORS: dict[type[ast.AST], Callable[[int, int], int]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
-    ast.Div: lambda a, b: int(a / b), ast.Mod: operator.mod, ast.Lt: operator.lt,
-    ast.Gt: operator.gt, ast.LtE: operator.le, ast.GtE: operator.ge, ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-}  # fmt: skip
-
-
-def _evaluate(node: ast.AST) -> int:
-    match node:
-        case ast.Constant(value=int() as value):
-            return value
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_evaluate(operand)
-        case ast.BinOp(left=left, op=op, right=right):
-            result = OPERATORS[type(op)](_evaluate(left), _evaluate(right))
-        case ast.Compare(left=left, ops=[op], comparators=[right]):
-            result = OPERATORS[type(op)](_evaluate(left), _evaluate(right))
-        case _:
-            raise KeyError(type(node))
-    # Numbers of a shell have 64 bits.
-    return (int(result) + 2**63) % 2**64 - 2**63
 
 
 def script_of(words: list[str]) -> tuple[str | None, tuple[str, ...], bool]:
@@ -317,145 +302,3 @@ def script_of(words: list[str]) -> tuple[str | None, tuple[str, ...], bool]:
                 rest = rest[1:]
             return (rest[0] if rest else ""), tuple(rest[1:]) or ("sh",), strict
     return None, (), strict
-
-
-def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        return 0
-
-
-def _echo(shell: Shell, words: list[str]) -> tuple[str, int]:
-    ending = "\n"
-    while words and re.fullmatch(r"-[neE]+", words[0]):
-        ending = "" if "n" in words[0] else ending
-        escapes = "e" in words[0]
-        words = words[1:]
-        if escapes:
-            words = [_unescaped(word) for word in words]
-    return " ".join(words) + ending, 0
-
-
-def _unescaped(text: str) -> str:
-    known = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "a": "", "b": "", "0": ""}
-    return re.sub(r"\\(.)", lambda m: known.get(m[1], m[0]), text)
-
-
-def _printf(shell: Shell, words: list[str]) -> tuple[str, int]:
-    if not words:
-        return "", 2
-    form, rest, written = _unescaped(words[0]), words[1:], ""
-    while True:
-        before = len(rest)
-
-        def value(match: re.Match[str]) -> str:
-            if match[0] == "%%":
-                return "%"
-            word = rest.pop(0) if rest else ""
-            sort = match[2]
-            try:
-                if sort in "di":
-                    return f"%{match[1]}d" % _integer(word)
-                return f"%{match[1]}s" % (_unescaped(word) if sort == "b" else word)
-            except (ValueError, MemoryError):
-                return word
-
-        written += re.sub(r"%(-?0?\d{0,3}(?:\.\d{1,3})?)([sdib])|%%", value, form)
-        if not rest or len(rest) == before or len(written) > LONGEST_VALUE:
-            return written, 0
-
-
-def _env(shell: Shell, words: list[str]) -> tuple[str, int]:
-    names = sorted(shell.exported & set(shell.variables))
-    return "".join(f"{name}={shell.variables[name]}\n" for name in names), 0
-
-
-def _printenv(shell: Shell, words: list[str]) -> tuple[str, int]:
-    if not words:
-        return _env(shell, words)
-    found = [shell.variables[word] for word in words if word in shell.variables]
-    return "".join(f"{value}\n" for value in found), int(len(found) < len(words))
-
-
-def _export(shell: Shell, words: list[str]) -> tuple[str, int]:
-    for word in words:
-        name, assigned, value = word.partition("=")
-        shell.exported.add(name)
-        if assigned:
-            shell.variables[name] = value
-    return "", 0
-
-
-def _date(shell: Shell, words: list[str]) -> tuple[str, int]:
-    forms = [word[1:] for word in words if word.startswith("+")]
-    form = forms[0] if forms else "%a %b %d %H:%M:%S UTC %Y"
-    form = form.replace("%s", str(int(shell.clock().timestamp()))).replace("%N", "000000000")
-    return shell.clock().strftime(form) + "\n", 0
-
-
-def _seq(shell: Shell, words: list[str]) -> tuple[str, int]:
-    numbers = [_integer(word) for word in words]
-    first, step, last = {
-        1: lambda: (1, 1, numbers[0]), 2: lambda: (numbers[0], 1, numbers[1]),
-        3: lambda: (numbers[0], numbers[1] or 1, numbers[2]),
-    }.get(len(numbers), lambda: (1, 1, 0))()  # fmt: skip
-    found = range(first, last + (1 if step > 0 else -1), step)[:STEPS_AT_ONCE]
-    return "".join(f"{number}\n" for number in found), 0
-
-
-def _cat(shell: Shell, words: list[str]) -> tuple[str, int]:
-    missing = [word for word in words if not word.startswith("-")]
-    text = "".join(f"cat: can't open '{word}': No such file or directory\n" for word in missing)
-    return text, int(bool(missing))
-
-
-def _test(shell: Shell, words: list[str]) -> tuple[str, int]:
-    words = [word for word in words if word != "]"]
-    if words[:1] == ["!"]:
-        return "", int(not _test(shell, words[1:])[1])
-    match words:
-        case [left, ("=" | "=="), right]:
-            holds = left == right
-        case [left, "!=", right]:
-            holds = left != right
-        case [left, ("-eq" | "-ne" | "-lt" | "-le" | "-gt" | "-ge") as compare, right]:
-            holds = getattr(operator, compare[1:])(_integer(left), _integer(right))
-        case ["-z", word]:
-            holds = not word
-        case ["-n", word] | [word]:
-            holds = bool(word)
-        case _:
-            holds = False
-    return "", int(not holds)
-
-
-def _nothing(shell: Shell, words: list[str]) -> tuple[str, int]:
-    return "", 0
-
-
-def _failure(shell: Shell, words: list[str]) -> tuple[str, int]:
-    return "", 1
-
-
-def _set(shell: Shell, words: list[str]) -> tuple[str, int]:
-    for word in words:
-        if word.startswith(("-", "+")) and "e" in word:
-            shell.strict = word.startswith("-")
-    return "", 0
-
-
-def _hostname(shell: Shell, words: list[str]) -> tuple[str, int]:
-    return shell.variables.get("HOSTNAME", "practice") + "\n", 0
-
-
-Program = Callable[[Shell, list[str]], tuple[str, int]]
-PROGRAMS: dict[str, Program] = {
-    "echo": _echo, "printf": _printf, "true": _nothing, ":": _nothing, "false": _failure,
-    "env": _env, "printenv": _printenv, "export": _export, "date": _date, "seq": _seq,
-    "cat": _cat, "test": _test, "[": _test, "set": _set, "trap": _nothing, "wait": _nothing,
-    "cd": _nothing, "mkdir": _nothing, "touch": _nothing, "unset": _nothing,
-    "hostname": _hostname, "sync": _nothing,
-}  # fmt: skip
-
-__all__ = ["Exit", "Shell", "SyntaxTrouble", "script_of"]

@@ -94,15 +94,16 @@ class Store:
         """One object."""
         return self._objects.get(_id(kind), {}).get(namespace, {}).get(name)
 
-    def list(self, kind: Kind, namespace: str = "") -> list[Record]:
+    def records(self, kind: Kind, namespace: str = "") -> list[Record]:
         """All objects of a kind, or those in one namespace, in the order that lists have."""
         spaces = self._objects.get(_id(kind), {})
         chosen = [namespace] if namespace else sorted(spaces)
         return [
             named[name]
-            for space in chosen if (named := spaces.get(space))
+            for space in chosen
+            if (named := spaces.get(space))
             for name in sorted(named)
-        ]  # fmt: skip
+        ]
 
     def objects(self, kind: Kind, namespace: str = "") -> Iterator[Object]:
         """All objects of a kind, in no order."""

@@ -44,40 +44,48 @@ def duration(seconds: float) -> str:
 def partial(obj: Object) -> Object:
     """Only an object's metadata."""
     return {
-        "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
         "metadata": obj["metadata"],
-    }  # fmt: skip
+    }
 
 
 def table(kind: Kind, objects: list[Object], include: str, now: datetime, meta: Object) -> Object:
     """The table of a kind; `include` says how much of each object stands beside its cells."""
     columns = _columns(kind)
     beside: dict[str, Callable[[Object], Any]] = {
-        "None": lambda obj: None, "Object": lambda obj: obj,
-    }  # fmt: skip
+        "None": lambda obj: None,
+        "Object": lambda obj: obj,
+    }
     shown = beside.get(include, partial)
     return {
-        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": meta,
         "columnDefinitions": [_definition(*column[:4]) for column in columns],
         "rows": [
             {"cells": [column[4](obj, now) for column in columns], "object": shown(obj)}
             for obj in objects
         ],
-    }  # fmt: skip
+    }
 
 
 def _definition(name: str, sort: str, priority: int, description: str) -> Object:
     return {
-        "name": name, "type": sort, "format": "name" if name == "Name" else "",
-        "description": description, "priority": priority,
-    }  # fmt: skip
+        "name": name,
+        "type": sort,
+        "format": "name" if name == "Name" else "",
+        "description": description,
+        "priority": priority,
+    }
 
 
 Column = tuple[str, str, int, str, Cell]
 
 
-def _column(name: str, cell: Cell, description: str, priority: int = 0, sort: str = "string"
-            ) -> Column:  # fmt: skip
+def _column(
+    name: str, cell: Cell, description: str, priority: int = 0, sort: str = "string"
+) -> Column:
     return name, sort, priority, description, cell
 
 

@@ -75,13 +75,6 @@ def validate(kind: Kind, obj: Object, old: Object | None = None) -> None:
         raise invalid(kind.group, kind.kind, obj["metadata"].get("name", ""), causes)
 
 
-def validate_scale(name: str, replicas: int) -> None:
-    """Refuse a negative number of replicas."""
-    if replicas < 0:
-        cause = invalid_value("spec.replicas", replicas, NEGATIVE)
-        raise invalid("autoscaling", "Scale", name, [cause])
-
-
 def _metadata(kind: Kind, meta: Object) -> Causes:
     name = meta.get("name", "")
     if not name:
@@ -95,9 +88,10 @@ def _metadata(kind: Kind, meta: Object) -> Causes:
     for finalizer in meta.get("finalizers", ()):
         if "/" not in finalizer and finalizer not in ("orphan", "foregroundDeletion", "kubernetes"):
             yield invalid_value(
-                "metadata.finalizers", finalizer, "name is neither a standard finalizer name nor "
-                "is it fully qualified",
-            )  # fmt: skip
+                "metadata.finalizers",
+                finalizer,
+                "name is neither a standard finalizer name nor is it fully qualified",
+            )
 
 
 def _bad_name(kind: Kind, name: str) -> str:
@@ -174,20 +168,23 @@ def _container(container: Object, at: str, volumes: set[Any]) -> Causes:
     if not container.get("image"):
         yield required(f"{at}.image")
     elif container["image"] != container["image"].strip():
-        yield invalid_value(f"{at}.image", container["image"],
-                            "must not have leading or trailing whitespace")  # fmt: skip
+        yield invalid_value(
+            f"{at}.image", container["image"], "must not have leading or trailing whitespace"
+        )
     for index, env in enumerate(container.get("env", ())):
         if not env.get("name"):
             yield required(f"{at}.env[{index}].name")
         elif not ENV_NAME.fullmatch(env["name"]):
             yield invalid_value(
-                f"{at}.env[{index}].name", env["name"],
+                f"{at}.env[{index}].name",
+                env["name"],
                 "a valid environment variable name must consist only of printable ASCII "
                 "characters other than '='",
-            )  # fmt: skip
+            )
         if env.get("value") and env.get("valueFrom"):
-            yield invalid_value(f"{at}.env[{index}].valueFrom", "",
-                                "may not be specified when `value` is not empty")  # fmt: skip
+            yield invalid_value(
+                f"{at}.env[{index}].valueFrom", "", "may not be specified when `value` is not empty"
+            )
     for index, port in enumerate(container.get("ports", ())):
         number = port.get("containerPort")
         if number is None:
@@ -196,8 +193,11 @@ def _container(container: Object, at: str, volumes: set[Any]) -> Causes:
             yield invalid_value(f"{at}.ports[{index}].containerPort", number, NOT_A_PORT)
     for index, mount in enumerate(container.get("volumeMounts", ())):
         if mount.get("name") not in volumes:
-            yield Cause("FieldValueNotFound", f"Not found: {json.dumps(mount.get('name'))}",
-                        f"{at}.volumeMounts[{index}].name")  # fmt: skip
+            yield Cause(
+                "FieldValueNotFound",
+                f"Not found: {json.dumps(mount.get('name'))}",
+                f"{at}.volumeMounts[{index}].name",
+            )
     yield from _resources(container.get("resources", {}), f"{at}.resources")
 
 
@@ -208,12 +208,18 @@ def _resources(resources: Object, at: str) -> Causes:
             if parse(amount) < 0:
                 yield invalid_value(f"{at}.{sort}.{name}", amount, NEGATIVE)
             if "/" not in name and name not in STANDARD and not name.startswith("hugepages-"):
-                yield invalid_value(f"{at}.{sort}[{name}]", name,
-                                    "must be a standard resource type or fully qualified")  # fmt: skip
+                yield invalid_value(
+                    f"{at}.{sort}[{name}]",
+                    name,
+                    "must be a standard resource type or fully qualified",
+                )
     for name, amount in resources.get("requests", {}).items():
         if name in limits and parse(amount) > parse(limits[name]):
-            yield invalid_value(f"{at}.requests", amount,
-                                f"must be less than or equal to {name} limit of {limits[name]}")  # fmt: skip
+            yield invalid_value(
+                f"{at}.requests",
+                amount,
+                f"must be less than or equal to {name} limit of {limits[name]}",
+            )
 
 
 STANDARD = {"cpu", "memory", "ephemeral-storage"}
@@ -226,17 +232,25 @@ def _pod(obj: Object) -> Causes:
 def _workload(obj: Object) -> Causes:
     spec = obj["spec"]
     yield from _not_negative(
-        spec, "spec", "replicas", "minReadySeconds", "revisionHistoryLimit",
+        spec,
+        "spec",
+        "replicas",
+        "minReadySeconds",
+        "revisionHistoryLimit",
         "progressDeadlineSeconds",
-    )  # fmt: skip
+    )
     labels = spec.get("template", {}).get("metadata", {}).get("labels", {})
     if not spec.get("selector"):
         yield required("spec.selector")
-        yield invalid_value("spec.selector", {}, "empty selector is invalid for " +
-                            obj.get("kind", "workload").lower())  # fmt: skip
+        yield invalid_value(
+            "spec.selector",
+            {},
+            "empty selector is invalid for " + obj.get("kind", "workload").lower(),
+        )
     elif not labels_match(spec["selector"], labels):
-        yield invalid_value("spec.template.metadata.labels", labels,
-                            "`selector` does not match template `labels`")  # fmt: skip
+        yield invalid_value(
+            "spec.template.metadata.labels", labels, "`selector` does not match template `labels`"
+        )
     yield from _pod_spec(spec["template"]["spec"], "spec.template.spec", ("Always",))
 
 
@@ -246,15 +260,21 @@ def _job(obj: Object) -> Causes:
 
 def _job_spec(spec: Object, at: str) -> Causes:
     yield from _not_negative(
-        spec, at, "parallelism", "completions", "activeDeadlineSeconds", "backoffLimit",
+        spec,
+        at,
+        "parallelism",
+        "completions",
+        "activeDeadlineSeconds",
+        "backoffLimit",
         "ttlSecondsAfterFinished",
-    )  # fmt: skip
+    )
     pod, where = spec["template"]["spec"], f"{at}.template.spec"
     if pod.get("restartPolicy") == "Always":
         yield Cause(
-            "FieldValueRequired", 'Required value: valid values: "OnFailure", "Never"',
+            "FieldValueRequired",
+            'Required value: valid values: "OnFailure", "Never"',
             f"{where}.restartPolicy",
-        )  # fmt: skip
+        )
     else:
         yield from _pod_spec(pod, where, ("OnFailure", "Never"))
 
@@ -265,9 +285,10 @@ def _cron_job(obj: Object) -> Causes:
         yield required("spec.schedule")
     elif len(schedule.split()) != 5 and not schedule.startswith("@"):
         yield invalid_value(
-            "spec.schedule", schedule,
+            "spec.schedule",
+            schedule,
             f"expected exactly 5 fields, found {len(schedule.split())}: [{schedule}]",
-        )  # fmt: skip
+        )
     yield from _job_spec(obj["spec"]["jobTemplate"]["spec"], "spec.jobTemplate.spec")
 
 
@@ -276,9 +297,10 @@ def _config(obj: Object) -> Causes:
         for key in obj.get(field, {}):
             if not CONFIG_KEY.fullmatch(key) or len(key) > 253:
                 yield invalid_value(
-                    f"{field}[{key}]", key, "a valid config key must consist of alphanumeric "
-                    "characters, '-', '_' or '.'",
-                )  # fmt: skip
+                    f"{field}[{key}]",
+                    key,
+                    "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
+                )
     size = sum(len(value) for value in obj.get("data", {}).values())
     if size > 1024 * 1024:
         yield Cause("FieldValueTooLong", "Too long: may not be more than 1048576 bytes", "data")
@@ -305,8 +327,7 @@ def _policy_port(port: Object, at: str) -> Causes:
         yield unsupported(f"{at}.protocol", port.get("protocol"), ("SCTP", "TCP", "UDP"))
     end = port.get("endPort")
     if end is not None and isinstance(number, int) and end < number:
-        yield invalid_value(f"{at}.endPort", end,
-                            "must be greater than or equal to `port`")  # fmt: skip
+        yield invalid_value(f"{at}.endPort", end, "must be greater than or equal to `port`")
 
 
 def _policy_peer(peer: Object, at: str) -> Causes:
@@ -318,9 +339,11 @@ def _policy_peer(peer: Object, at: str) -> Causes:
         try:
             ipaddress.ip_network(block.get("cidr", ""), strict=False)
         except ValueError:
-            yield invalid_value(f"{at}.ipBlock.cidr", block.get("cidr", ""),
-                                "must be a valid CIDR value, (e.g. 10.9.8.0/24 or "
-                                "2001:db8::/64)")  # fmt: skip
+            yield invalid_value(
+                f"{at}.ipBlock.cidr",
+                block.get("cidr", ""),
+                "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+            )
 
 
 def _binding(obj: Object) -> Causes:
@@ -332,8 +355,11 @@ def _binding(obj: Object) -> Causes:
         yield required("roleRef.name")
     for index, subject in enumerate(obj.get("subjects", ())):
         if subject.get("kind") not in ("User", "Group", "ServiceAccount"):
-            yield unsupported(f"subjects[{index}].kind", subject.get("kind", ""),
-                              ("ServiceAccount", "User", "Group"))  # fmt: skip
+            yield unsupported(
+                f"subjects[{index}].kind",
+                subject.get("kind", ""),
+                ("ServiceAccount", "User", "Group"),
+            )
         if not subject.get("name"):
             yield required(f"subjects[{index}].name")
 
@@ -345,11 +371,13 @@ def _role(obj: Object) -> Causes:
         if rule.get("nonResourceURLs"):
             continue
         if not rule.get("apiGroups"):
-            yield required(f"rules[{index}].apiGroups",
-                           "resource rules must supply at least one api group")  # fmt: skip
+            yield required(
+                f"rules[{index}].apiGroups", "resource rules must supply at least one api group"
+            )
         if not rule.get("resources"):
-            yield required(f"rules[{index}].resources",
-                           "resource rules must supply at least one resource")  # fmt: skip
+            yield required(
+                f"rules[{index}].resources", "resource rules must supply at least one resource"
+            )
 
 
 def _autoscaler(obj: Object) -> Causes:
@@ -360,8 +388,9 @@ def _autoscaler(obj: Object) -> Causes:
     if high < 1:
         yield invalid_value("spec.maxReplicas", high, "must be greater than 0")
     elif high < low:
-        yield invalid_value("spec.maxReplicas", high,
-                            "must be greater than or equal to `minReplicas`")  # fmt: skip
+        yield invalid_value(
+            "spec.maxReplicas", high, "must be greater than or equal to `minReplicas`"
+        )
     if not spec.get("scaleTargetRef", {}).get("name"):
         yield required("spec.scaleTargetRef.name")
 

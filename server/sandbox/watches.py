@@ -57,17 +57,17 @@ async def stream(store: Store, clock: Clock, wanted: Wanted) -> AsyncIterator[by
                 for piece in _shown(event, wanted):
                     yield piece
         else:
-            for record in store.list(kind, wanted.namespace):
+            for record in store.records(kind, wanted.namespace):
                 if wanted.test(record.object):
                     yield line("ADDED", wanted.show(record))
         if wanted.initial and wanted.bookmarks:
             yield bookmark(kind, seen, initial_end=True)
-        while event := await _next(queue, clock):
-            if event is TICK:
+        while change := await _next(queue, clock):
+            if change is TICK:
                 if wanted.bookmarks:
                     yield bookmark(kind, store.revision)
-            elif event.revision > seen:
-                for piece in _shown(event, wanted):
+            elif change.revision > seen:
+                for piece in _shown(change, wanted):
                     yield piece
         if wanted.bookmarks and not store.closed:
             yield bookmark(kind, store.revision)

@@ -48,9 +48,9 @@ class World:
         """One object, or None."""
         return self.api.find(kind, namespace, name)
 
-    def list(self, kind: str, namespace: str = "") -> list[Object]:
+    def all(self, kind: str, namespace: str = "") -> list[Object]:
         """All objects of a kind, in the order of their names."""
-        found = self.api.store.list(self.api.kinds.named(kind), namespace)
+        found = self.api.store.records(self.api.kinds.named(kind), namespace)
         return [record.object for record in found]
 
     def owned(self, kind: str, owner: Object) -> list[Object]:
@@ -60,8 +60,13 @@ class World:
             record.object for record in self.api.store.dependents(uid) if record.kind.kind == kind
         ]
         chosen = [obj for obj in found if controller_uid(obj) == uid]
-        return sorted(chosen, key=lambda obj: (obj["metadata"]["creationTimestamp"],
-                                               int(obj["metadata"]["resourceVersion"])))  # fmt: skip
+        return sorted(
+            chosen,
+            key=lambda obj: (
+                obj["metadata"]["creationTimestamp"],
+                int(obj["metadata"]["resourceVersion"]),
+            ),
+        )
 
     def create(self, kind: str, obj: Object) -> Object:
         """Make an object."""
@@ -69,8 +74,14 @@ class World:
         ask = Ask(manager=MANAGER, validation="Ignore")
         return self.api.create(self.api.kinds.named(kind), namespace, obj, ask).object
 
-    def change(self, kind: str, obj: Object, change: Callable[[Object], None],
-               subresource: str = "", manager: str = MANAGER) -> Object | None:  # fmt: skip
+    def change(
+        self,
+        kind: str,
+        obj: Object,
+        change: Callable[[Object], None],
+        subresource: str = "",
+        manager: str = MANAGER,
+    ) -> Object | None:
         """Change an object in place, as far as it is still there."""
 
         def changed(copy: Object) -> Object:
@@ -79,48 +90,64 @@ class World:
 
         return self.api.write(kind, obj, changed, manager, subresource)
 
-    def set_status(self, kind: str, obj: Object, status: Object,
-                   manager: str = MANAGER) -> Object | None:  # fmt: skip
+    def set_status(
+        self, kind: str, obj: Object, status: Object, manager: str = MANAGER
+    ) -> Object | None:
         """Give an object another status."""
         if obj.get("status") == status:
             return obj
         return self.api.write(kind, obj, lambda copy: copy | {"status": status}, manager, "status")
 
-    def delete(self, kind: str, obj: Object, policy: str = "Background",
-               grace: int | None = None) -> None:  # fmt: skip
+    def delete(
+        self, kind: str, obj: Object, policy: str = "Background", grace: int | None = None
+    ) -> None:
         """Delete an object that may be gone already."""
         meta = obj["metadata"]
         options = DeleteOptions(policy, grace, uid=meta["uid"])
         try:
-            self.api.delete(self.api.kinds.named(kind), meta.get("namespace", ""), meta["name"],
-                            options, Ask())  # fmt: skip
+            self.api.delete(
+                self.api.kinds.named(kind), meta.get("namespace", ""), meta["name"], options, Ask()
+            )
         except ApiError as refused:
             if refused.code not in (404, 409):
                 raise
 
-    def event(self, kind: str, obj: Object, sort: str, reason: str, message: str,
-              component: str) -> None:  # fmt: skip
+    def event(
+        self, kind: str, obj: Object, sort: str, reason: str, message: str, component: str
+    ) -> None:
         """Tell of something; said again, it counts."""
         meta = obj["metadata"]
         key = (meta["uid"], reason, message)
         now = self.now()
         namespace = meta.get("namespace") or "default"
         if key in self._events and (known := self.get("Event", namespace, self._events[key])):
-            self.change("Event", known, lambda event: event.update(
-                count=event.get("count", 1) + 1, lastTimestamp=now))  # fmt: skip
+            self.change(
+                "Event",
+                known,
+                lambda event: event.update(count=event.get("count", 1) + 1, lastTimestamp=now),
+            )
             return
         name = f"{meta['name']}.{int(self.clock.seconds() * 1e9) + next(self._numbers):x}"
         about = {
-            "kind": kind, "namespace": meta.get("namespace", ""), "name": meta["name"],
-            "uid": meta["uid"], "apiVersion": obj["apiVersion"],
+            "kind": kind,
+            "namespace": meta.get("namespace", ""),
+            "name": meta["name"],
+            "uid": meta["uid"],
+            "apiVersion": obj["apiVersion"],
             "resourceVersion": meta["resourceVersion"],
-        }  # fmt: skip
+        }
         body = {
-            "metadata": {"name": name, "namespace": namespace}, "involvedObject": about,
-            "reason": reason, "message": message, "source": {"component": component},
-            "firstTimestamp": now, "lastTimestamp": now, "count": 1, "type": sort,
+            "metadata": {"name": name, "namespace": namespace},
+            "involvedObject": about,
+            "reason": reason,
+            "message": message,
+            "source": {"component": component},
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+            "type": sort,
             "reportingComponent": component,
-        }  # fmt: skip
+        }
         try:
             made = self.create("Event", body)
         except ApiError:
@@ -143,9 +170,13 @@ def controller_uid(obj: Object) -> str:
 def owner_reference(kind: str, owner: Object) -> Object:
     """How an owner is named in what it controls."""
     return {
-        "apiVersion": owner["apiVersion"], "kind": kind, "name": owner["metadata"]["name"],
-        "uid": owner["metadata"]["uid"], "controller": True, "blockOwnerDeletion": True,
-    }  # fmt: skip
+        "apiVersion": owner["apiVersion"],
+        "kind": kind,
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
 
 
 def set_condition(status: Object, condition: Object) -> None:

@@ -74,7 +74,7 @@ class Controllers:
         if kind != "Pod" and event.type == "MODIFIED" and "ResourceQuota" in neighbours:
             neighbours = ()
         for other in neighbours:
-            for obj in self._world.list(other, namespace):
+            for obj in self._world.all(other, namespace):
                 yield other, obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
         if event.type == "DELETED" and namespace:
             yield "Namespace", "", namespace

@@ -22,7 +22,7 @@ TOLERATED = (
 def sync(world: World, ds: Object) -> float | None:
     """Make, remove and replace pods, one node after the other."""
     revision = template_hash(ds["spec"]["template"])
-    nodes = [node for node in world.list("Node") if not refusal(_pod(ds, node, revision), node)]
+    nodes = [node for node in world.all("Node") if not refusal(_pod(ds, node, revision), node)]
     again = None
     if not ds["metadata"].get("deletionTimestamp"):
         try:
@@ -59,10 +59,13 @@ def _pod(ds: Object, node: Object, revision: str) -> Object:
     pod = pod_from("DaemonSet", ds, ds["spec"]["template"])
     pod["metadata"].setdefault("labels", {})[REVISION] = revision
     pod["spec"]["nodeName"] = node["metadata"]["name"]
-    pod["spec"]["tolerations"] = [*pod["spec"].get("tolerations", ()), *(
-        {"key": f"node.kubernetes.io/{name}", "operator": "Exists", "effect": effect}
-        for name, effect in TOLERATED
-    )]  # fmt: skip
+    pod["spec"]["tolerations"] = [
+        *pod["spec"].get("tolerations", ()),
+        *(
+            {"key": f"node.kubernetes.io/{name}", "operator": "Exists", "effect": effect}
+            for name, effect in TOLERATED
+        ),
+    ]
     return pod
 
 
@@ -70,12 +73,15 @@ def _status(world: World, ds: Object, nodes: list[Object], revision: str) -> Obj
     pods = [pod for pod in world.owned("Pod", ds) if active(pod)]
     are_ready = sum(1 for pod in pods if ready(pod))
     status: Object = {
-        "currentNumberScheduled": len(pods), "numberMisscheduled": 0,
-        "desiredNumberScheduled": len(nodes), "numberReady": are_ready,
+        "currentNumberScheduled": len(pods),
+        "numberMisscheduled": 0,
+        "desiredNumberScheduled": len(nodes),
+        "numberReady": are_ready,
         "observedGeneration": ds["metadata"].get("generation", 1),
-    }  # fmt: skip
+    }
     counts = {
         "updatedNumberScheduled": sum(1 for pod in pods if _revision(pod) == revision),
-        "numberAvailable": are_ready, "numberUnavailable": len(nodes) - are_ready,
-    }  # fmt: skip
+        "numberAvailable": are_ready,
+        "numberUnavailable": len(nodes) - are_ready,
+    }
     return status | {name: count for name, count in counts.items() if count > 0}

@@ -101,14 +101,19 @@ def _make(world: World, deployment: Object, old: list[Object]) -> Object:
         size = min(size, max(0, _wanted(deployment) + surge - total))
     selector = clone(spec["selector"])
     selector["matchLabels"] = selector.get("matchLabels", {}) | {HASH_LABEL: name}
-    made = world.create("ReplicaSet", {
-        "metadata": {
-            "name": f"{meta['name']}-{name}", "namespace": meta["namespace"], "labels": labels,
-            "annotations": _annotations(deployment, max(map(_revision, old), default=0) + 1),
-            "ownerReferences": [owner_reference("Deployment", deployment)],
+    made = world.create(
+        "ReplicaSet",
+        {
+            "metadata": {
+                "name": f"{meta['name']}-{name}",
+                "namespace": meta["namespace"],
+                "labels": labels,
+                "annotations": _annotations(deployment, max(map(_revision, old), default=0) + 1),
+                "ownerReferences": [owner_reference("Deployment", deployment)],
+            },
+            "spec": {"replicas": size, "selector": selector, "template": template},
         },
-        "spec": {"replicas": size, "selector": selector, "template": template},
-    })  # fmt: skip
+    )
     if size:
         _tell(world, deployment, made, 0, size)
     return made
@@ -124,8 +129,11 @@ def _mark(world: World, deployment: Object, new: Object, sets: list[Object]) -> 
     """An older template wanted again is the newest revision."""
     newest = max(map(_revision, sets))
     if _revision(new) < newest:
-        world.change("ReplicaSet", new, lambda rs: rs["metadata"]["annotations"].update(
-            {REVISION: str(newest + 1)}))  # fmt: skip
+        world.change(
+            "ReplicaSet",
+            new,
+            lambda rs: rs["metadata"]["annotations"].update({REVISION: str(newest + 1)}),
+        )
 
 
 def _scale(world: World, deployment: Object, rs: Object, size: int) -> None:
@@ -177,8 +185,9 @@ def _roll(world: World, deployment: Object, new: Object, old: list[Object]) -> N
             _scale(world, deployment, rs, _replicas(rs) - down)
     spare = sum(map(_available, old)) + _available(new) - least
     for rs in sorted(old, key=_revision):
-        size = _replicas(world.get("ReplicaSet", rs["metadata"]["namespace"],
-                                   rs["metadata"]["name"]) or rs)  # fmt: skip
+        size = _replicas(
+            world.get("ReplicaSet", rs["metadata"]["namespace"], rs["metadata"]["name"]) or rs
+        )
         down = min(size, _available(rs), max(0, spare))
         if down:
             spare -= down
@@ -193,8 +202,9 @@ def _clean_up(world: World, deployment: Object, old: list[Object]) -> None:
         world.delete("ReplicaSet", rs)
 
 
-def _finish(world: World, deployment: Object, new: Object | None, old: list[Object],
-            created: bool) -> float | None:  # fmt: skip
+def _finish(
+    world: World, deployment: Object, new: Object | None, old: list[Object], created: bool
+) -> float | None:
     status, again = _status(world, deployment, new, old, created)
     revision = str(_revision(new)) if new else None
 
@@ -212,12 +222,15 @@ def _finish(world: World, deployment: Object, new: Object | None, old: list[Obje
     return again
 
 
-def _status(world: World, deployment: Object, new: Object | None, old: list[Object],
-            created: bool) -> tuple[Object, float | None]:  # fmt: skip
+def _status(
+    world: World, deployment: Object, new: Object | None, old: list[Object], created: bool
+) -> tuple[Object, float | None]:
     meta, before = deployment["metadata"], deployment.get("status", {})
     space = meta["namespace"]
-    sets = [world.get("ReplicaSet", space, rs["metadata"]["name"])
-            for rs in [*old, *([new] if new else [])]]  # fmt: skip
+    sets = [
+        world.get("ReplicaSet", space, rs["metadata"]["name"])
+        for rs in [*old, *([new] if new else [])]
+    ]
     there = [rs for rs in sets if rs]
     current = world.get("ReplicaSet", space, new["metadata"]["name"]) if new else None
 
@@ -228,11 +241,13 @@ def _status(world: World, deployment: Object, new: Object | None, old: list[Obje
     available = total("availableReplicas", there)
     replicas = total("replicas", there)
     counts = {
-        "observedGeneration": meta.get("generation", 1), "replicas": replicas,
+        "observedGeneration": meta.get("generation", 1),
+        "replicas": replicas,
         "updatedReplicas": total("replicas", [current] if current else []),
-        "readyReplicas": total("readyReplicas", there), "availableReplicas": available,
+        "readyReplicas": total("readyReplicas", there),
+        "availableReplicas": available,
         "unavailableReplicas": max(0, max(wanted, sum(map(_replicas, there))) - available),
-    }  # fmt: skip
+    }
     status: Object = {name: count for name, count in counts.items() if count}
     status["terminatingReplicas"] = total("terminatingReplicas", there)
     if before.get("conditions"):
@@ -240,11 +255,22 @@ def _status(world: World, deployment: Object, new: Object | None, old: list[Obje
     now = world.now()
     _, missing = limits(deployment)
     enough = available >= wanted - missing
-    set_condition(status, _condition(
-        now, "Available", enough, *(
-            ("MinimumReplicasAvailable", "Deployment has minimum availability.") if enough else
-            ("MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
-        )))  # fmt: skip
+    set_condition(
+        status,
+        _condition(
+            now,
+            "Available",
+            enough,
+            *(
+                ("MinimumReplicasAvailable", "Deployment has minimum availability.")
+                if enough
+                else (
+                    "MinimumReplicasUnavailable",
+                    "Deployment does not have minimum availability.",
+                )
+            ),
+        ),
+    )
     again = _progress(world, deployment, status, current, created, counts)
     _failure(status, there, now)
     return status, again
@@ -252,22 +278,33 @@ def _status(world: World, deployment: Object, new: Object | None, old: list[Obje
 
 def _condition(now: str, name: str, holds: bool, reason: str, message: str) -> Object:
     return {
-        "type": name, "status": str(holds), "lastUpdateTime": now, "lastTransitionTime": now,
-        "reason": reason, "message": message,
-    }  # fmt: skip
+        "type": name,
+        "status": str(holds),
+        "lastUpdateTime": now,
+        "lastTransitionTime": now,
+        "reason": reason,
+        "message": message,
+    }
 
 
-def _progress(world: World, deployment: Object, status: Object, new: Object | None,
-              created: bool, counts: dict[str, int]) -> float | None:  # fmt: skip
+def _progress(
+    world: World,
+    deployment: Object,
+    status: Object,
+    new: Object | None,
+    created: bool,
+    counts: dict[str, int],
+) -> float | None:
     if new is None:
         return None
     wanted, now = _wanted(deployment), world.now()
     name = new["metadata"]["name"]
     before = condition(deployment, "Progressing")
     complete = (
-        counts["updatedReplicas"] == wanted and counts["replicas"] == wanted
+        counts["updatedReplicas"] == wanted
+        and counts["replicas"] == wanted
         and counts["availableReplicas"] == wanted
-    )  # fmt: skip
+    )
     said = f'ReplicaSet "{name}" '
     if complete:
         reason, message = "NewReplicaSetAvailable", said + "has successfully progressed."
@@ -282,8 +319,9 @@ def _progress(world: World, deployment: Object, status: Object, new: Object | No
         message = f'Created new replica set "{name}"'
         set_condition(status, _condition(now, "Progressing", True, reason, message))
     elif _moved(deployment, status) or before.get("reason") in (None, "NewReplicaSetAvailable"):
-        condition_now = _condition(now, "Progressing", True, "ReplicaSetUpdated",
-                                   said + "is progressing.")  # fmt: skip
+        condition_now = _condition(
+            now, "Progressing", True, "ReplicaSetUpdated", said + "is progressing."
+        )
         status["conditions"] = [c for c in status["conditions"] if c["type"] != "Progressing"]
         if before.get("status") == "True":
             condition_now["lastTransitionTime"] = before["lastTransitionTime"]
@@ -309,17 +347,24 @@ def _deadline(world: World, deployment: Object, status: Object, said: str) -> fl
     left = parse_stamp(before["lastUpdateTime"]) + allowed - world.clock.now()
     if left > timedelta():
         return left.total_seconds() + 0.1
-    set_condition(status, _condition(world.now(), "Progressing", False, "ProgressDeadlineExceeded",
-                                     said + "has timed out progressing."))  # fmt: skip
+    set_condition(
+        status,
+        _condition(
+            world.now(),
+            "Progressing",
+            False,
+            "ProgressDeadlineExceeded",
+            said + "has timed out progressing.",
+        ),
+    )
     return None
 
 
 def _failure(status: Object, sets: list[Object], now: str) -> None:
     failed = next((c for rs in sets if (c := condition(rs, "ReplicaFailure"))), None)
     if failed:
-        set_condition(status, _condition(now, "ReplicaFailure", True, failed["reason"],
-                                         failed["message"]))  # fmt: skip
+        set_condition(
+            status, _condition(now, "ReplicaFailure", True, failed["reason"], failed["message"])
+        )
     else:
-        status["conditions"] = [
-            c for c in status["conditions"] if c["type"] != "ReplicaFailure"
-        ]
+        status["conditions"] = [c for c in status["conditions"] if c["type"] != "ReplicaFailure"]

@@ -52,9 +52,8 @@ def sync(world: World, uid: str) -> None:
     elif jobs.TRACKING in finalizers and not _owners_there(world, meta):
         jobs.release(world, record.object)
         sync(world, uid)
-    elif meta.get("ownerReferences"):
-        if not _owners_there(world, meta) and not meta.get("deletionTimestamp"):
-            world.delete(record.kind.kind, record.object)
+    elif meta.get("ownerReferences") and not _owners_there(world, meta):
+        world.delete(record.kind.kind, record.object)
 
 
 def _owners_there(world: World, meta: Object) -> bool:

@@ -87,15 +87,17 @@ def _decide(world: World, job: Object, status: Object, pods: list[Object]) -> fl
     if target:
         return _end(world, job, status, pods, target["reason"], target["message"])
     if spec.get("suspend"):
-        return _suspend(world, job, status, alive)
+        _suspend(world, job, status, alive)
+        return None
     _resume(world, job, status)
     left = _time_left(world, job, status)
     if left is not None and left <= 0:
         return _end(world, job, status, pods, *TOO_LONG)
     retries = status.get("failed", 0) + (
         sum(_restarts(pod) for pod in pods)
-        if spec["template"]["spec"].get("restartPolicy") == "OnFailure" else 0
-    )  # fmt: skip
+        if spec["template"]["spec"].get("restartPolicy") == "OnFailure"
+        else 0
+    )
     if retries > spec.get("backoffLimit", 6):
         return _end(world, job, status, pods, *TOO_MANY)
     if _complete(job, status, alive):
@@ -103,9 +105,6 @@ def _decide(world: World, job: Object, status: Object, pods: list[Object]) -> fl
         status["completionTime"] = now
         for name in ("SuccessCriteriaMet", "Complete"):
             _add_condition(status, name, now, *REACHED)
-        for pod in alive:
-            world.delete("Pod", pod)
-        status["active"] = status["ready"] = 0
         return None
     return _more_pods(world, job, status, pods, alive, left)
 
@@ -116,11 +115,17 @@ def _complete(job: Object, status: Object, alive: list[Object]) -> bool:
     if wanted is None:
         # Without a number, the first success ends it once the others have ended too.
         return bool(done and not alive)
-    return bool(done >= wanted)
+    return bool(done >= wanted and not alive)
 
 
-def _more_pods(world: World, job: Object, status: Object, pods: list[Object],
-               alive: list[Object], left: float | None) -> float | None:  # fmt: skip
+def _more_pods(
+    world: World,
+    job: Object,
+    status: Object,
+    pods: list[Object],
+    alive: list[Object],
+    left: float | None,
+) -> float | None:
     spec = job["spec"]
     together = spec.get("parallelism", 1)
     if spec.get("completions") is not None:
@@ -128,6 +133,7 @@ def _more_pods(world: World, job: Object, status: Object, pods: list[Object],
     elif status.get("succeeded"):
         together = len(alive)
     for pod in alive[together:]:
+        release(world, pod)
         world.delete("Pod", pod)
     wait = _backoff(world, status, pods)
     if wait > 0:
@@ -150,9 +156,10 @@ def _index(job: Object, pods: list[Object], pod: Object) -> None:
         return
     key = "batch.kubernetes.io/job-completion-index"
     taken = {
-        p["metadata"].get("labels", {}).get(key) for p in pods
+        p["metadata"].get("labels", {}).get(key)
+        for p in pods
         if p.get("status", {}).get("phase") != "Failed"
-    }  # fmt: skip
+    }
     free = next(str(i) for i in range(len(taken) + 1) if str(i) not in taken)
     pod["metadata"].setdefault("labels", {})[key] = free
     pod["metadata"].setdefault("annotations", {})[key] = free
@@ -191,8 +198,9 @@ def _time_left(world: World, job: Object, status: Object) -> float | None:
     return (until - world.clock.now()).total_seconds()
 
 
-def _end(world: World, job: Object, status: Object, pods: list[Object], reason: str,
-         message: str) -> float | None:  # fmt: skip
+def _end(
+    world: World, job: Object, status: Object, pods: list[Object], reason: str, message: str
+) -> float | None:
     """A Job that failed first stops its pods, and is Failed when they have ended."""
     alive = [pod for pod in pods if active(pod)]
     for pod in alive:
@@ -210,10 +218,11 @@ def _end(world: World, job: Object, status: Object, pods: list[Object], reason: 
 
 def _suspend(world: World, job: Object, status: Object, alive: list[Object]) -> None:
     for pod in alive:
+        # Let go before they are deleted, so that they do not count as failures.
+        release(world, pod)
         world.delete("Pod", pod)
         status["terminating"] += 1
     status["active"] = status["ready"] = 0
-    status.pop("startTime", None)
     if condition(job, "Suspended").get("status") != "True":
         _add_condition(status, "Suspended", world.now(), "JobSuspended", "Job suspended")
         world.event("Job", job, "Normal", "Suspended", "Job suspended", COMPONENT)
@@ -222,33 +231,47 @@ def _suspend(world: World, job: Object, status: Object, alive: list[Object]) -> 
 def _resume(world: World, job: Object, status: Object) -> None:
     status.setdefault("startTime", world.now())
     if condition(job, "Suspended").get("status") == "True":
+        status["startTime"] = world.now()
         _add_condition(status, "Suspended", world.now(), "JobResumed", "Job resumed", "False")
         world.event("Job", job, "Normal", "Resumed", "Job resumed", COMPONENT)
 
 
-def _add_condition(status: Object, name: str, now: str, reason: str, message: str,
-                   holds: str = "True") -> None:  # fmt: skip
+def _add_condition(
+    status: Object, name: str, now: str, reason: str, message: str, holds: str = "True"
+) -> None:
     others = [c for c in status.get("conditions", ()) if c["type"] != name]
-    status["conditions"] = [*others, {
-        "type": name, "status": holds, "lastProbeTime": now, "lastTransitionTime": now,
-        "reason": reason, "message": message,
-    }]  # fmt: skip
+    status["conditions"] = [
+        *others,
+        {
+            "type": name,
+            "status": holds,
+            "lastProbeTime": now,
+            "lastTransitionTime": now,
+            "reason": reason,
+            "message": message,
+        },
+    ]
 
 
 def _tidy(status: Object) -> Object:
     """Counts that are nothing are left out, those that are always there are not."""
     return {
-        key: value for key, value in status.items()
+        key: value
+        for key, value in status.items()
         if value or key in ("terminating", "ready", "uncountedTerminatedPods")
-    }  # fmt: skip
+    }
 
 
 def release(world: World, pod: Object) -> None:
     """What is counted, or has no Job any more, needs its finalizer no longer."""
     if _tracked(pod):
-        world.change("Pod", pod, lambda copy: copy["metadata"].update(finalizers=[
-            name for name in copy["metadata"]["finalizers"] if name != TRACKING
-        ]))  # fmt: skip
+        world.change(
+            "Pod",
+            pod,
+            lambda copy: copy["metadata"].update(
+                finalizers=[name for name in copy["metadata"]["finalizers"] if name != TRACKING]
+            ),
+        )
 
 
 def _tell_end(world: World, job: Object, how: Object) -> None:

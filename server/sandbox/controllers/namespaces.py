@@ -17,9 +17,10 @@ def furnish(world: World, name: str) -> None:
         world.create("ServiceAccount", {"metadata": {"name": "default", "namespace": name}})
     if world.get("ConfigMap", name, "kube-root-ca.crt") is None:
         meta = {
-            "name": "kube-root-ca.crt", "namespace": name,
+            "name": "kube-root-ca.crt",
+            "namespace": name,
             "annotations": {"kubernetes.io/description": "The cluster's own certificate."},
-        }  # fmt: skip
+        }
         data = {"ca.crt": "-----BEGIN CERTIFICATE-----\nPRACTICE\n-----END CERTIFICATE-----\n"}
         world.create("ConfigMap", {"metadata": meta, "data": data})
 
@@ -61,16 +62,40 @@ def _waiting(world: World, namespace: Object, left: list[Record]) -> Object:
     def condition(sort: str, holds: bool, reason: str, message: str) -> Object:
         same = before.get(sort, {}).get("status") == str(holds)
         since = before[sort]["lastTransitionTime"] if same else world.now()
-        return {"type": sort, "status": str(holds), "lastTransitionTime": since,
-                "reason": reason, "message": message}  # fmt: skip
+        return {
+            "type": sort,
+            "status": str(holds),
+            "lastTransitionTime": since,
+            "reason": reason,
+            "message": message,
+        }
 
-    return {"phase": "Terminating", "conditions": [
-        condition("NamespaceDeletionDiscoveryFailure", False, "ResourcesDiscovered",
-                  "All resources successfully discovered"),
-        condition("NamespaceDeletionContentFailure", False, "ContentDeleted",
-                  "All content successfully deleted, may be waiting on finalization"),
-        condition("NamespaceContentRemaining", True, "SomeResourcesRemain",
-                  f"Some resources are remaining: {resources}"),
-        condition("NamespaceFinalizersRemaining", bool(held), "SomeFinalizersRemain",
-                  f"Some content in the namespace has finalizers remaining: {finalizers}"),
-    ]}  # fmt: skip
+    return {
+        "phase": "Terminating",
+        "conditions": [
+            condition(
+                "NamespaceDeletionDiscoveryFailure",
+                False,
+                "ResourcesDiscovered",
+                "All resources successfully discovered",
+            ),
+            condition(
+                "NamespaceDeletionContentFailure",
+                False,
+                "ContentDeleted",
+                "All content successfully deleted, may be waiting on finalization",
+            ),
+            condition(
+                "NamespaceContentRemaining",
+                True,
+                "SomeResourcesRemain",
+                f"Some resources are remaining: {resources}",
+            ),
+            condition(
+                "NamespaceFinalizersRemaining",
+                bool(held),
+                "SomeFinalizersRemain",
+                f"Some content in the namespace has finalizers remaining: {finalizers}",
+            ),
+        ],
+    }

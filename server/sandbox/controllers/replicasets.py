@@ -48,9 +48,10 @@ def _status(world: World, rs: Object, failure: str) -> Object:
     are_ready = sum(1 for pod in alive if ready(pod))
     status: Object = {"replicas": len(alive)}
     counts = {
-        "fullyLabeledReplicas": labelled, "readyReplicas": are_ready,
+        "fullyLabeledReplicas": labelled,
+        "readyReplicas": are_ready,
         "availableReplicas": are_ready,
-    }  # fmt: skip
+    }
     status |= {name: count for name, count in counts.items() if count}
     status["terminatingReplicas"] = sum(
         1 for pod in pods if pod["metadata"].get("deletionTimestamp") and not finished(pod)
@@ -59,10 +60,16 @@ def _status(world: World, rs: Object, failure: str) -> Object:
     conditions = rs.get("status", {}).get("conditions", [])
     status["conditions"] = [c for c in conditions if c["type"] != "ReplicaFailure" or failure]
     if failure:
-        set_condition(status, {
-            "type": "ReplicaFailure", "status": "True", "lastTransitionTime": world.now(),
-            "reason": "FailedCreate", "message": failure,
-        })  # fmt: skip
+        set_condition(
+            status,
+            {
+                "type": "ReplicaFailure",
+                "status": "True",
+                "lastTransitionTime": world.now(),
+                "reason": "FailedCreate",
+                "message": failure,
+            },
+        )
     if not status["conditions"]:
         del status["conditions"]
     return status

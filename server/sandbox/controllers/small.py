@@ -24,9 +24,10 @@ def sync_budget(world: World, budget: Object) -> None:
     """Say how many pods may go."""
     selector = budget["spec"].get("selector")
     pods = [
-        pod for pod in world.list("Pod", budget["metadata"]["namespace"])
+        pod
+        for pod in world.all("Pod", budget["metadata"]["namespace"])
         if active(pod) and labels_match(selector, pod["metadata"].get("labels"))
-    ]  # fmt: skip
+    ]
     healthy, expected = sum(1 for pod in pods if ready(pod)), len(pods)
     if "minAvailable" in budget["spec"]:
         least = _count(budget["spec"]["minAvailable"], expected)
@@ -37,17 +38,27 @@ def sync_budget(world: World, budget: Object) -> None:
     since = before.get("lastTransitionTime", world.now())
     if before.get("status") != str(allowed > 0):
         since = world.now()
-    world.set_status("PodDisruptionBudget", budget, {
-        "observedGeneration": budget["metadata"].get("generation", 1),
-        "disruptionsAllowed": allowed, "currentHealthy": healthy,
-        "desiredHealthy": max(0, least), "expectedPods": expected,
-        "conditions": [{
-            "type": "DisruptionAllowed", "status": str(allowed > 0),
+    world.set_status(
+        "PodDisruptionBudget",
+        budget,
+        {
             "observedGeneration": budget["metadata"].get("generation", 1),
-            "lastTransitionTime": since, "message": "",
-            "reason": "SufficientPods" if allowed else "InsufficientPods",
-        }],
-    })  # fmt: skip
+            "disruptionsAllowed": allowed,
+            "currentHealthy": healthy,
+            "desiredHealthy": max(0, least),
+            "expectedPods": expected,
+            "conditions": [
+                {
+                    "type": "DisruptionAllowed",
+                    "status": str(allowed > 0),
+                    "observedGeneration": budget["metadata"].get("generation", 1),
+                    "lastTransitionTime": since,
+                    "message": "",
+                    "reason": "SufficientPods" if allowed else "InsufficientPods",
+                }
+            ],
+        },
+    )
 
 
 def _count(value: Any, expected: int) -> int:
@@ -61,15 +72,22 @@ def sync_claim(world: World, claim: Object) -> None:
     if claim.get("status", {}).get("phase") == "Bound":
         return
     spec, volume = claim["spec"], f"pvc-{claim['metadata']['uid']}"
-    world.change("PersistentVolumeClaim", claim, lambda copy: copy["spec"].update(
-        volumeName=volume))  # fmt: skip
-    bound = world.get("PersistentVolumeClaim", claim["metadata"]["namespace"],
-                      claim["metadata"]["name"])  # fmt: skip
+    world.change(
+        "PersistentVolumeClaim", claim, lambda copy: copy["spec"].update(volumeName=volume)
+    )
+    bound = world.get(
+        "PersistentVolumeClaim", claim["metadata"]["namespace"], claim["metadata"]["name"]
+    )
     if bound:
-        world.set_status("PersistentVolumeClaim", bound, {
-            "phase": "Bound", "accessModes": spec.get("accessModes", []),
-            "capacity": spec.get("resources", {}).get("requests", {}),
-        })  # fmt: skip
+        world.set_status(
+            "PersistentVolumeClaim",
+            bound,
+            {
+                "phase": "Bound",
+                "accessModes": spec.get("accessModes", []),
+                "capacity": spec.get("resources", {}).get("requests", {}),
+            },
+        )
 
 
 def sync_definition(world: World, definition: Object) -> None:
@@ -79,13 +97,27 @@ def sync_definition(world: World, definition: Object) -> None:
     if definition.get("status", {}).get("conditions"):
         return
     names = {"listKind": f"{spec['names']['kind']}List"} | spec["names"]
-    world.set_status("CustomResourceDefinition", definition, {
-        "conditions": [
-            {"type": "NamesAccepted", "status": "True", "lastTransitionTime": now,
-             "reason": "NoConflicts", "message": "no conflicts found"},
-            {"type": "Established", "status": "True", "lastTransitionTime": now,
-             "reason": "InitialNamesAccepted", "message": "the initial names have been accepted"},
-        ],
-        "acceptedNames": names,
-        "storedVersions": [v["name"] for v in spec["versions"] if v.get("storage")],
-    })  # fmt: skip
+    world.set_status(
+        "CustomResourceDefinition",
+        definition,
+        {
+            "conditions": [
+                {
+                    "type": "NamesAccepted",
+                    "status": "True",
+                    "lastTransitionTime": now,
+                    "reason": "NoConflicts",
+                    "message": "no conflicts found",
+                },
+                {
+                    "type": "Established",
+                    "status": "True",
+                    "lastTransitionTime": now,
+                    "reason": "InitialNamesAccepted",
+                    "message": "the initial names have been accepted",
+                },
+            ],
+            "acceptedNames": names,
+            "storedVersions": [v["name"] for v in spec["versions"] if v.get("storage")],
+        },
+    )

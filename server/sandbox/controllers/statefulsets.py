@@ -59,10 +59,11 @@ def _step(world: World, sts: Object, revision: str) -> None:
 def _outdated(sts: Object, pod: Object, revision: str) -> bool:
     strategy = sts["spec"]["updateStrategy"]
     partition = strategy.get("rollingUpdate", {}).get("partition", 0)
-    return (
-        strategy["type"] == "RollingUpdate" and _ordinal(pod) >= partition
+    return bool(
+        strategy["type"] == "RollingUpdate"
+        and _ordinal(pod) >= partition
         and pod["metadata"]["labels"].get(REVISION) != revision
-    )  # fmt: skip
+    )
 
 
 def _ordinal(pod: Object) -> int:
@@ -72,10 +73,13 @@ def _ordinal(pod: Object) -> int:
 def _make(world: World, sts: Object, number: int, revision: str) -> None:
     name = f"{sts['metadata']['name']}-{number}"
     pod = pod_from("StatefulSet", sts, sts["spec"]["template"], name)
-    pod["metadata"].setdefault("labels", {}).update({
-        "statefulset.kubernetes.io/pod-name": name, REVISION: revision,
-        "apps.kubernetes.io/pod-index": str(number),
-    })  # fmt: skip
+    pod["metadata"].setdefault("labels", {}).update(
+        {
+            "statefulset.kubernetes.io/pod-name": name,
+            REVISION: revision,
+            "apps.kubernetes.io/pod-index": str(number),
+        }
+    )
     pod["spec"]["hostname"] = name
     if sts["spec"].get("serviceName"):
         pod["spec"]["subdomain"] = sts["spec"]["serviceName"]
@@ -83,12 +87,17 @@ def _make(world: World, sts: Object, number: int, revision: str) -> None:
         claim = f"{template['metadata']['name']}-{name}"
         space = sts["metadata"]["namespace"]
         if world.get("PersistentVolumeClaim", space, claim) is None:
-            meta = {"name": claim, "namespace": space,
-                    "labels": sts["spec"]["selector"].get("matchLabels", {})}  # fmt: skip
+            meta = {
+                "name": claim,
+                "namespace": space,
+                "labels": sts["spec"]["selector"].get("matchLabels", {}),
+            }
             body = {"metadata": meta, "spec": clone(template["spec"])}
             world.create("PersistentVolumeClaim", body)
-        volume = {"name": template["metadata"]["name"],
-                  "persistentVolumeClaim": {"claimName": claim}}  # fmt: skip
+        volume = {
+            "name": template["metadata"]["name"],
+            "persistentVolumeClaim": {"claimName": claim},
+        }
         pod["spec"]["volumes"] = [*pod["spec"].get("volumes", ()), volume]
     make_pod(world, "StatefulSet", sts, pod)
 
@@ -105,8 +114,11 @@ def _status(world: World, sts: Object, revision: str) -> Object:
     else:
         counts["currentReplicas"] = len(pods) - updated
     return {
-        "observedGeneration": sts["metadata"].get("generation", 1), "replicas": len(pods),
+        "observedGeneration": sts["metadata"].get("generation", 1),
+        "replicas": len(pods),
         **{name: count for name, count in counts.items() if count},
-        "currentRevision": current, "updateRevision": revision, "collisionCount": 0,
+        "currentRevision": current,
+        "updateRevision": revision,
+        "collisionCount": 0,
         "availableReplicas": are_ready,
-    }  # fmt: skip
+    }

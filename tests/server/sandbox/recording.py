@@ -132,8 +132,10 @@ class Replay:
     def _once(self, step: dict[str, Any], discovery: bool) -> list[str]:
         response = self.send(step["request"])
         if response.status_code != step["status"]:
-            return [f"status {step['status']} recorded, got {response.status_code}: "
-                    f"{response.text[:300]}"]
+            return [
+                f"status {step['status']} recorded, got {response.status_code}: "
+                f"{response.text[:300]}"
+            ]
         want = step["answer"]
         got = response.text if isinstance(want, str) else response.json()
         kind = response.headers["content-type"]
@@ -203,8 +205,11 @@ class Replay:
         if match and match[1] not in self.ours:
             path_of_all = "/api/v1/namespaces/acme/pods?labelSelector=app%3Dweb"
             pods = self.client.get(path_of_all, headers=ADMIN).json()["items"]
-            alive = [p for p in pods if "deletionTimestamp" not in p["metadata"]
-                     and p["metadata"].get("annotations")]  # fmt: skip
+            alive = [
+                p
+                for p in pods
+                if "deletionTimestamp" not in p["metadata"] and p["metadata"].get("annotations")
+            ]
             if alive:
                 self.ours[match[1]] = alive[-1]["metadata"]["name"]
         return path

@@ -16,34 +16,45 @@ pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no recording at {F
 @pytest.fixture(scope="module")
 def replay() -> Iterator[Replay]:
     cluster = PracticeCluster(
-        tokens={"alice": "alice"}, speed=10, nodes=[node("node-1")],
+        tokens={"alice": "alice"},
+        speed=10,
+        nodes=[node("node-1")],
         timings=Timings(pull=5, namespace=5),
-    )  # fmt: skip
+    )
     with cluster.in_thread():
         found = Replay(cluster.url)
         for number in range(200):
             # The recording was made in a cluster that had these.
             name = f"bench-{number:03}"
-            meta = {"name": name, "labels": {"bench": "1"}, "annotations": {
-                "kubectl.kubernetes.io/last-applied-configuration":
-                    '{"apiVersion":"v1","kind":"Namespace","metadata":{"annotations":{},'
+            meta = {
+                "name": name,
+                "labels": {"bench": "1"},
+                "annotations": {
+                    "kubectl.kubernetes.io/last-applied-configuration": '{"apiVersion":"v1","kind":"Namespace","metadata":{"annotations":{},'
                     f'"labels":{{"bench":"1"}},"name":"{name}"}}}}\n',
-            }}  # fmt: skip
+                },
+            }
             found.client.post(
-                "/api/v1/namespaces?fieldManager=kubectl-client-side-apply", headers=ADMIN,
+                "/api/v1/namespaces?fieldManager=kubectl-client-side-apply",
+                headers=ADMIN,
                 json={"apiVersion": "v1", "kind": "Namespace", "metadata": meta},
-            ).raise_for_status()  # fmt: skip
+            ).raise_for_status()
         yield found
 
 
 def change_while_watched(replay: Replay) -> None:
     path = "/api/v1/namespaces/acme/configmaps/w"
     for number in ("1", "2"):
-        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "w"},
-                "data": {"n": number}}  # fmt: skip
+        body = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "w"},
+            "data": {"n": number},
+        }
         headers = ADMIN | {"Content-Type": "application/apply-patch+yaml"}
-        answer = replay.client.patch(f"{path}?fieldManager=pilothouse", content=json.dumps(body),
-                                     headers=headers)  # fmt: skip
+        answer = replay.client.patch(
+            f"{path}?fieldManager=pilothouse", content=json.dumps(body), headers=headers
+        )
         answer.raise_for_status()
     replay.client.delete(path, headers=ADMIN).raise_for_status()
 
