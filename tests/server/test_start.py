@@ -1,3 +1,5 @@
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,3 +58,40 @@ def test_a_wrong_option_is_explained_by_the_command_line():
     said = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert said.returncode == 2
     assert "--colour" in said.stderr
+
+
+HEAVY = {
+    "kubernetes", "boto3", "botocore", "duckdb", "duckdb_engine", "sqlalchemy", "fastapi", "yaml",
+    "cedarpy", "anthropic", "pandas", "numpy", "pyarrow", "aiohttp", "jsonschema", "typer", "rich",
+}  # fmt: skip
+
+
+def test_nothing_heavy_is_imported_before_the_tools_are_listed(tmp_path):
+    start = [sys.executable, "-X", "importtime", "-m", "server.start", "mcp"]
+    messages = [
+        {
+            "id": 1,
+            "method": "initialize",
+            "params": {
+                "protocolVersion": "2025-11-25",
+                "capabilities": {},
+                "clientInfo": {"name": "t", "version": "1"},
+            },
+        },
+        {"method": "notifications/initialized"},
+        {"id": 2, "method": "tools/list"},
+    ]
+    sent = "".join(json.dumps({"jsonrpc": "2.0"} | message) + "\n" for message in messages)
+    said = subprocess.run(
+        [*start, "--state", str(tmp_path)],
+        cwd=ROOT,
+        input=sent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    listed = json.loads(said.stdout.splitlines()[-1])["result"]["tools"]
+    assert "tenant_create" in {tool["name"] for tool in listed}
+    imported = re.findall(r"\| +([a-z0-9_]+)", said.stderr)
+    assert "pydantic" in imported
+    assert not HEAVY & set(imported)
