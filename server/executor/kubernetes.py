@@ -6,7 +6,7 @@ from typing import Any
 
 from server.executor import settling
 from tools.backends.kubernetes.cluster import KubeCluster
-from tools.backends.kubernetes.fields import CALL, difference
+from tools.backends.kubernetes.fields import CALL, difference, veiled
 from tools.backends.kubernetes.observing import look, seen
 from tools.backends.kubernetes.writing import request_for, send
 from tools.errors import Code, ToolError
@@ -76,7 +76,8 @@ class KubeWrites(KubeCluster):
         if not moves or await self._as_intended(change, live):
             return
         said = "; ".join(
-            f"{m.path or 'it'} is {_short(m.after)}, was {_short(m.before)}" for m in moves[:5]
+            f"{m.path or 'it'} is {_short(m.after)}, was {_short(m.before)}"
+            for m in veiled(change.ref.kind, moves[:5])
         )
         raise _moved(f"{change.ref} changed since it was planned: {said}.")
 

@@ -1,12 +1,16 @@
 """Changes to a cluster, sent twice, in parallel, and behind somebody's back."""
 
 import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from server.executor.kubernetes import KubeWrites
 from tests.tools.backends.kubernetes.bodies import by, deployment, job, prepared, until
+from tools.backends.kubernetes import Api
 from tools.errors import Code, ToolError
 from tools.objects import anew
 from tools.plan import Apply, Change, Create, Delete, Patch, Scale
@@ -206,3 +210,51 @@ async def test_undoing_what_is_there_no_more_is_not_found(kube: Any, namespace: 
         with pytest.raises(ToolError) as refused:
             await cluster.apply(change, "call-1")
         assert refused.value.code is Code.NOT_FOUND
+
+
+@pytest.fixture
+async def practised(practice: Any, tmp_path: Path) -> AsyncIterator[KubeWrites]:
+    """The practice cluster, whose faults can be told."""
+    practice.kubeconfig(path=tmp_path / "kubeconfig")
+    api = Api("test", str(tmp_path / "kubeconfig"))
+    yield KubeWrites(api)
+    practice.faults.clear()
+    await api.close()
+
+
+async def test_a_lost_answer_is_said_and_sending_again_does_nothing_twice(
+    practice: Any, practised: KubeWrites
+) -> None:
+    name = f"lost-{uuid.uuid4().hex[:8]}"
+    config = practised.ref("v1/ConfigMap", name, "default")
+    running = practised.ref("batch/v1/Job", name, "default")
+    for change in (
+        await planned(practised, Apply(id="a", ref=config, body={"data": {"a": "1"}})),
+        await planned(practised, Create(id="c", ref=running, body=job())),
+        Delete(id="d", ref=config),
+        Delete(id="d", ref=running),
+    ):
+        method = {"apply": "PATCH", "create": "POST", "delete": "DELETE"}[change.op]
+        # A deletion that is lost is sent again by the client itself: it is of one uid.
+        practice.faults.lose_answer(method=method, path=name if method != "POST" else "/jobs")
+        if method == "DELETE":
+            await practised.apply(change, "call-1")
+        else:
+            with pytest.raises(ToolError) as lost:
+                await practised.apply(change, "call-1")
+            assert lost.value.lost
+            assert await practised.find(change.ref) is not None
+        again = await practised.apply(change, "call-1")
+        assert (again.value is None) is isinstance(change, Delete)
+
+
+async def test_an_object_that_moves_all_the_time_is_still_written(
+    practice: Any, practised: KubeWrites
+) -> None:
+    ref = practised.ref("v1/ConfigMap", f"busy-{uuid.uuid4().hex[:8]}", "default")
+    await practised.apply(Apply(id="a", ref=ref, body={"data": {"a": "1"}}), "call-1")
+    change = await planned(practised, Apply(id="a", ref=ref, body={"data": {"a": "2"}}))
+    said = f'Operation cannot be fulfilled on configmaps "{ref.name}": the object has been modified'
+    practice.faults.answer(409, method="PATCH", path=ref.name, times=3, message=said)
+    assert (await practised.apply(change, "call-2")).value == {"data": {"a": "2"}}
+    await practised.apply(Delete(id="d", ref=ref), "call-3")

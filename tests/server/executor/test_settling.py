@@ -46,6 +46,29 @@ async def test_a_scale_has_taken_effect_when_every_replica_is_ready(
     assert not (await cluster.get(ref))["status"].get("replicas")
 
 
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet"])
+async def test_every_kind_of_workload_is_awaited_until_it_is_rolled_out(
+    kube: Any, namespace: str, kind: str
+) -> None:
+    cluster = KubeWrites(kube.api)
+    body = deployment(replicas=2)
+    if kind == "DaemonSet":
+        del body["spec"]["replicas"]
+    if kind == "StatefulSet":
+        body["spec"]["serviceName"] = "web"
+    change = Apply(id="a", ref=cluster.ref(f"apps/v1/{kind}", "web", namespace), body=body)
+    await cluster.apply(change, "call-1")
+    assert await lines_until_settled(cluster, change) != [""]
+    containers = [{"name": "web", "image": "busybox:1.36"}]
+    fields = {"spec": {"template": {"spec": {"containers": containers}}}}
+    update = Patch(id="p", ref=change.ref, fields=fields)
+    await cluster.apply(update, "call-2")
+    assert await lines_until_settled(cluster, update) != [""]
+    pods, _ = await cluster.list("po", namespace, labels="app=web", parts="whole")
+    left = [p for p in pods if "deletionTimestamp" not in p["metadata"]]
+    assert {p["spec"]["containers"][0]["image"] for p in left} == {"busybox:1.36"}
+
+
 async def test_a_pod_that_cannot_be_pulled_is_named_while_waiting(
     kube: Any, namespace: str
 ) -> None:

@@ -1,7 +1,7 @@
 """What two states of an object have in common and what not, in the fields that are meant."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tools.backends.kubernetes.masks import (
@@ -20,6 +20,7 @@ from tools.plan import Difference, canonical
 
 MANAGER = "pilothouse"
 CALL = "pilothouse.dev/call"
+HIDDEN = "•••"
 
 # Moves by itself, or says only that something moved.
 NOISE = frozenset(
@@ -110,6 +111,21 @@ def same(one: Any, other: Any) -> bool:
 def difference(before: Any, after: Any) -> list[Difference]:
     """The fields that move from one state to another, by their paths, noise aside."""
     return list(_moves(before, after, "", ""))
+
+
+def veiled(kind: str, moves: Iterable[Difference]) -> list[Difference]:
+    """The same differences, those in a Secret's data without what they hold."""
+
+    def veil(move: Difference) -> Difference:
+        if kind != "v1/Secret" or move.path.partition(".")[0] not in ("data", "stringData"):
+            return move
+        return Difference(
+            path=move.path,
+            before=None if move.before is None else HIDDEN,
+            after=None if move.after is None else HIDDEN,
+        )
+
+    return [veil(move) for move in moves]
 
 
 def _moves(before: Any, after: Any, path: str, field: str) -> Iterator[Difference]:

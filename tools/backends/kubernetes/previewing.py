@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from tools.backends.kubernetes.api import Reply
-from tools.backends.kubernetes.fields import difference, project
+from tools.backends.kubernetes.fields import difference, project, veiled
 from tools.backends.kubernetes.managers import autoscalers, controllers, other_managers
 from tools.backends.kubernetes.masks import Mask, mask_of
 from tools.backends.kubernetes.observing import look, replicas
@@ -141,6 +141,6 @@ def _told(
         verb=verb,
         how=how,
         undo=change.undoable,
-        diff=diff,
+        diff=veiled(change.ref.kind, diff),
         notes=list(dict.fromkeys(notes)),
     )

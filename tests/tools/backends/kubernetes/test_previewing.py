@@ -183,6 +183,15 @@ async def test_a_field_that_the_kind_does_not_have_is_refused(kube: Any, namespa
     assert 'unknown field "dat"' in refused.value.message
 
 
+async def test_what_is_in_a_secret_is_not_shown(kube: Any, namespace: str) -> None:
+    cluster = KubeCluster(kube.api)
+    ref = cluster.ref("v1/Secret", "key", namespace)
+    await make(cluster, Apply(id="a", ref=ref, body={"data": {"a": "b2xk", "b": "b2xk"}}))
+    change = Apply(id="a", ref=ref, body={"data": {"a": "bmV3"}})
+    shown = await cluster.preview(change, Plan.of("", [change]))
+    assert paths(shown) == {"data.a": ("•••", "•••"), "data.b": ("•••", None)}
+
+
 async def test_deleting_says_what_goes_and_leaves_it_there(kube: Any, namespace: str) -> None:
     cluster = KubeCluster(kube.api)
     ref = cluster.ref("v1/ConfigMap", "settings", namespace)
