@@ -181,7 +181,7 @@ class LocalGate:
             asked = await self._admit(caller, tool, arguments)
             if asked.tool.effect is not Effect.STREAM:
                 raise ToolError(Code.INVALID_ARGUMENT, f"{tool} does not stream.", "Call it.")
-            context = self._context(asked, self._bind(asked), _new_id(), None)
+            context = self._context(asked, await self._bind(asked), _new_id(), None)
             async with asyncio.timeout(self.limits.stream_s):
                 async for piece in asked.tool.handler(context, asked.arguments):  # type: ignore[union-attr]
                     yield masked.piece(piece)
@@ -259,7 +259,7 @@ class LocalGate:
     async def _answer(self, asked: _Asked, progress: Progress | None) -> Outcome:
         tool = asked.tool
         limit = self.limits.read_s + getattr(asked.arguments, "wait_s", 0)
-        context = self._context(asked, self._bind(asked), _new_id(), progress)
+        context = self._context(asked, await self._bind(asked), _new_id(), progress)
         try:
             async with asyncio.timeout(limit):
                 answer = await tool.handler(context, asked.arguments)  # type: ignore[misc]
@@ -329,7 +329,7 @@ class LocalGate:
 
     async def _planned(self, asked: _Asked, id: str, progress: Progress | None) -> Call:
         tool, caller = asked.tool, asked.caller
-        bound = self._bind(asked)
+        bound = await self._bind(asked)
         context = self._context(asked, bound, id, progress)
         try:
             async with asyncio.timeout(self.limits.plan_s):
@@ -397,7 +397,9 @@ class LocalGate:
 
     # ---- what a call reaches, and what is asked about it later
 
-    def _bind(self, asked: _Asked) -> Bound:
+    async def _bind(self, asked: _Asked) -> Bound:
+        if asked.tool.runs_as == "platform":
+            await self.backends.connect()
         return self.backends.bind(
             asked.caller, asked.tool, asked.tenant, asked.situation.role, asked.tenant_name
         )
@@ -478,6 +480,7 @@ class LocalGate:
         if not verdict.allowed:
             raise not_yours(caller, tool, situation, verdict)
         tenant = await self.tenants.find(situation.tenant) if situation.tenant else None
+        await self.backends.connect()
         return self.backends.bind(caller, tool, tenant, situation.role, situation.tenant)
 
     def _ended(self, call: Call) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from server.executor.writes import Writes
@@ -53,6 +54,12 @@ class Backends:
     def protected(self, namespace: str) -> bool:
         """Does this namespace belong to the platform itself?"""
         return namespace == "default" or namespace.startswith(PROTECTED)
+
+    async def connect(self) -> None:
+        """Find out which AWS account it is; where that cannot be, its tools will say why."""
+        if self.aws is not None:
+            with suppress(ToolError):
+                await self.aws.connected()
 
     def bind(
         self, caller: Caller, tool: Tool, tenant: TenantRef | None, role: Role | None, about: str

@@ -57,6 +57,9 @@ def seen(change: Change, live: Mapping[str, Any] | None) -> Seen:
             return Seen(uid=uid, value=before_patch(live, change.fields, strategic=strategic))
         case Create():
             return Seen(uid=uid, value=project(live, change.body))
+        case Delete() if "deletionTimestamp" in (live.get("metadata") or {}):
+            # Still there and yet no longer as it was: what waits for its finalizers is lost.
+            return Seen(uid=uid, value={"deleting": True})
         case Delete():
             return Seen(uid=uid, value=_content(change.ref, live))
     raise TypeError(f"{type(change).__name__} is no change to a cluster")
