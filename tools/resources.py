@@ -14,7 +14,7 @@ from tools.inputs import InTenant, OfAnyTenant, Selector
 from tools.objects import MANAGED_BY, OURS, Lean, Object, body_of, clip, labels, meta, refuse_ours
 from tools.plan import Apply, Plan
 from tools.tool import Effect, tool
-from tools.workloads import EventAnswer, event_answer
+from tools.workload_views import EventAnswer, event_answer
 
 MOST_MANIFEST = 256 << 10
 MOST_DEPTH = 64

@@ -9,9 +9,9 @@ from pydantic import Field
 from tools import logs
 from tools.context import Cluster, Context
 from tools.errors import Code, ToolError
-from tools.health import counts, event_time, next_step, pod_wrong, what_is_wrong
+from tools.health import counts, next_step, what_is_wrong
 from tools.inputs import OfAnyTenant
-from tools.objects import Lean, Object, age, annotations, clip, labels, meta, owner
+from tools.objects import Lean, Object, annotations, clip, labels, meta, owner
 from tools.plan import Ref
 from tools.tool import Effect, tool
 from tools.workload import (
@@ -26,6 +26,14 @@ from tools.workload import (
     find,
     pods_of,
     template,
+)
+from tools.workload_views import (
+    AutoscalerAnswer,
+    WorkloadAnswer,
+    condition_answer,
+    container_answer,
+    event_answer,
+    pod_answer,
 )
 
 MOST_ROWS = 5000
@@ -64,69 +72,6 @@ class WorkloadList(Lean):
     total: int
     next: str = ""
     note: str = ""
-
-
-class ContainerAnswer(Lean):
-    name: str
-    image: str
-    requests: dict[str, str] = {}
-    limits: dict[str, str] = {}
-
-
-class PodAnswer(Lean):
-    name: str
-    ready: str
-    phase: str = ""
-    restarts: int = 0
-    node: str = ""
-    age: str = ""
-    wrong: str = ""
-
-
-class ConditionAnswer(Lean):
-    type: str
-    status: str
-    reason: str = ""
-    message: str = ""
-
-
-class EventAnswer(Lean):
-    reason: str
-    object: str
-    message: str
-    type: str = ""
-    count: int = 1
-    last_seen: str = ""
-
-
-class AutoscalerAnswer(Lean):
-    name: str
-    min: int
-    max: int
-    current: int = 0
-
-
-class WorkloadAnswer(Lean):
-    """A workload. `wrong` is what is wrong with it and `next_step` what to do about that;
-    `stopped_replicas` what workload_start would bring back; `owner` what would put it back."""
-
-    kind: str
-    name: str
-    namespace: str
-    ready: int
-    desired: int
-    wrong: str = ""
-    next_step: str = ""
-    created: str = ""
-    labels: dict[str, str] = {}
-    strategy: str = ""
-    owner: str = ""
-    stopped_replicas: int | None = None
-    containers: list[ContainerAnswer] = []
-    conditions: list[ConditionAnswer] = []
-    pods: list[PodAnswer] = []
-    events: list[EventAnswer] = []
-    autoscaler: AutoscalerAnswer | None = None
 
 
 # ---- list
@@ -264,7 +209,9 @@ async def get(ctx: Context, args: OfWorkload) -> WorkloadAnswer:
     events = await events_of(ctx.cluster, thing, pods)
     wrong = what_is_wrong(thing, pods, events)
     ready, desired = counts(thing)
-    spec, kept = thing["spec"], annotations(thing).get(STOPPED, "")
+    spec, status = thing["spec"], thing.get("status") or {}
+    kept = annotations(thing).get(STOPPED, "")
+    others = pods[:MOST_PODS] if ref.short_kind != "Pod" else []
     strategy = spec.get("strategy") or spec.get("updateStrategy") or {}
     return WorkloadAnswer(
         kind=ref.short_kind,
@@ -279,9 +226,9 @@ async def get(ctx: Context, args: OfWorkload) -> WorkloadAnswer:
         strategy=strategy.get("type", ""),
         owner=owner(thing),
         stopped_replicas=int(kept) if kept.isdigit() else None,
-        containers=[_container(c) for c in template(thing).get("containers") or []],
-        conditions=[_condition(c) for c in (thing.get("status") or {}).get("conditions") or []],
-        pods=[_pod(p, ctx, events) for p in pods[:MOST_PODS]] if ref.short_kind != "Pod" else [],
+        containers=[container_answer(c) for c in template(thing).get("containers") or []],
+        conditions=[condition_answer(c) for c in status.get("conditions") or []],
+        pods=[pod_answer(p, ctx, events) for p in others],
         events=[event_answer(e, ctx) for e in events[:MOST_EVENTS]],
         autoscaler=scaler,
     )
@@ -296,53 +243,6 @@ async def _autoscaler(ctx: Context, ref: Ref) -> AutoscalerAnswer | None:
         min=scaler["spec"].get("minReplicas", 1),
         max=scaler["spec"]["maxReplicas"],
         current=(scaler.get("status") or {}).get("currentReplicas", 0),
-    )
-
-
-def _container(container: Object) -> ContainerAnswer:
-    resources = container.get("resources") or {}
-    return ContainerAnswer(
-        name=container["name"],
-        image=container.get("image", ""),
-        requests=resources.get("requests") or {},
-        limits=resources.get("limits") or {},
-    )
-
-
-def _condition(condition: Object) -> ConditionAnswer:
-    return ConditionAnswer(
-        type=condition["type"],
-        status=condition["status"],
-        reason=condition.get("reason") or "",
-        message=clip(condition.get("message") or "", 300),
-    )
-
-
-def _pod(pod: Object, ctx: Context, events: Sequence[Object]) -> PodAnswer:
-    ready, containers = counts({**pod, "kind": "Pod"})
-    status = pod.get("status") or {}
-    ending = meta(pod).get("deletionTimestamp")
-    return PodAnswer(
-        name=meta(pod)["name"],
-        ready=f"{ready}/{containers}",
-        phase="Terminating" if ending else status.get("phase", ""),
-        restarts=sum(c.get("restartCount", 0) for c in status.get("containerStatuses") or []),
-        node=(pod.get("spec") or {}).get("nodeName", ""),
-        age=age(meta(pod).get("creationTimestamp"), ctx.now),
-        wrong=pod_wrong(pod, events),
-    )
-
-
-def event_answer(event: Object, ctx: Context) -> EventAnswer:
-    """An event as it is told; `last_seen` is how long ago."""
-    of = event.get("involvedObject") or {}
-    return EventAnswer(
-        reason=event.get("reason") or "",
-        object=f"{of.get('kind', '')}/{of.get('name', '')}",
-        message=clip(event.get("message") or "", 300),
-        type=event.get("type") or "",
-        count=(event.get("series") or {}).get("count") or event.get("count") or 1,
-        last_seen=age(event_time(event), ctx.now),
     )
 
 

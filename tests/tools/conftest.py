@@ -117,3 +117,22 @@ def deployment(image: str = "nginx:1.27", replicas: int = 1, **container: Any) -
             "template": {"metadata": {"labels": marks}, "spec": pods},
         }
     }
+
+
+async def run_job(hands: Hands, script: str, **more: Any) -> str:
+    """Have a Job run a script; its name."""
+    from tools import jobs
+
+    command = ["sh", "-c", script]
+    asked = jobs.JobCreate(tenant=hands.tenant, image="busybox:1.37", command=command, **more)
+    plan = await jobs.create(hands.context(), asked)
+    await hands.carry_out(plan)
+    return str(plan.result["name"])
+
+
+async def job_log(hands: Hands, name: str, **more: Any) -> list[dict[str, Any]]:
+    """All pieces of a Job's log."""
+    from tools import job_logs, logs
+
+    asked = logs.LogArguments(tenant=hands.tenant, name=name, **more)
+    return [piece async for piece in job_logs.read_logs(hands.context(), asked)]

@@ -5,15 +5,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.tools.conftest import Hands, context, eventually
+from tests.tools.conftest import Hands, context, eventually, job_log, run_job
 from tools import jobs
 from tools.errors import Code, ToolError
 from tools.jobs import JobCancel, JobCreate, JobListArguments, JobName, generated, job_result
-from tools.logs import LogArguments
 from tools.plan import Create, Delete, Patch
-
-SCRIPT = ["sh", "-c"]
-
 
 # ---- plans as data
 
@@ -102,14 +98,6 @@ def test_bad_arguments_are_refused(bad: dict[str, Any]) -> None:
 
 @pytest.mark.cluster
 class TestOnACluster:
-    async def run(self, hands: Hands, script: str, **more: Any) -> str:
-        asked = JobCreate(
-            tenant=hands.tenant, image="busybox:1.37", command=[*SCRIPT, script], **more
-        )
-        plan = await jobs.create(hands.context(), asked)
-        await hands.carry_out(plan)
-        return str(plan.result["name"])
-
     async def ended(self, hands: Hands, name: str) -> jobs.JobAnswer:
         asked = JobName(tenant=hands.tenant, name=name)
 
@@ -121,14 +109,14 @@ class TestOnACluster:
         return answer
 
     async def test_a_job_that_is_waited_for_has_ended_with_its_log(self, hands: Hands) -> None:
-        name = await self.run(hands, "echo one; echo two", wait=True)
+        name = await run_job(hands, "echo one; echo two", wait=True)
         told = await jobs.get(hands.context(), JobName(tenant=hands.tenant, name=name))
         assert (told.status, told.exit_code, told.log) == ("succeeded", 0, "one\ntwo\n")
         assert told.image == "busybox:1.37"
         assert told.duration_s is not None
 
     async def test_a_job_that_fails_says_why_and_with_which_code(self, hands: Hands) -> None:
-        name = await self.run(hands, "echo oh; exit 3", name="bad")
+        name = await run_job(hands, "echo oh; exit 3", name="bad")
         told = await self.ended(hands, name)
         assert (told.status, told.exit_code, told.attempts) == ("failed", 3, 1)
         assert told.reason.startswith("BackoffLimitExceeded")
@@ -147,9 +135,9 @@ class TestOnACluster:
         await eventually(told)
 
     async def test_a_name_that_is_taken_is_refused_at_planning(self, hands: Hands) -> None:
-        await self.run(hands, "true", name="once")
+        await run_job(hands, "true", name="once")
         with pytest.raises(ToolError) as refused:
-            await self.run(hands, "true", name="once")
+            await run_job(hands, "true", name="once")
         assert refused.value.code is Code.ALREADY_EXISTS
 
     async def test_what_pod_security_forbids_is_refused_at_preview(self, hands: Hands) -> None:
@@ -164,7 +152,7 @@ class TestOnACluster:
         assert "root" in plan.notes[0]
         with pytest.raises(ToolError, match="violates PodSecurity"):
             await hands.writes.preview(plan.changes[0], plan)
-        await self.run(hands, "true", name="as-nobody")
+        await run_job(hands, "true", name="as-nobody")
 
     async def test_what_the_quota_forbids_is_refused_at_preview(self, hands: Hands) -> None:
         await hands.apply("v1/ResourceQuota", "plan", spec={"hard": {"requests.cpu": "1"}})
@@ -183,7 +171,7 @@ class TestOnACluster:
     async def test_a_cancelled_job_stands_as_cancelled_and_its_log_is_what_was_kept(
         self, hands: Hands
     ) -> None:
-        name = await self.run(hands, "echo begun; sleep 600", name="long")
+        name = await run_job(hands, "echo begun; sleep 600", name="long")
         me = JobName(tenant=hands.tenant, name=name)
 
         async def begun() -> bool:
@@ -200,7 +188,7 @@ class TestOnACluster:
             return now.status == "cancelled" and not now.pods and now.log == "begun\n"
 
         await eventually(gone)
-        pieces = [p async for p in self.logs(hands, name)]
+        pieces = await job_log(hands, name)
         assert pieces == [{"text": "begun\n"}, {"done": True, "status": "cancelled"}]
         listed = await jobs.list_jobs(hands.context(), JobListArguments(tenant=hands.tenant))
         assert [(j.name, j.status) for j in listed.jobs] == [("long", "cancelled")]
@@ -208,7 +196,7 @@ class TestOnACluster:
             await jobs.cancel(hands.context(), JobCancel(tenant=hands.tenant, name=name))
 
     async def test_undoing_a_cancel_runs_the_job_again(self, hands: Hands) -> None:
-        name = await self.run(hands, "echo begun; sleep 600", name="again")
+        name = await run_job(hands, "echo begun; sleep 600", name="again")
         asked = JobCancel(tenant=hands.tenant, name=name)
         plan = await hands.carry_out(await jobs.cancel(hands.context(), asked))
         await hands.undo(plan)
@@ -220,7 +208,7 @@ class TestOnACluster:
     async def test_cancelling_with_delete_suspends_first_and_can_be_undone(
         self, hands: Hands
     ) -> None:
-        name = await self.run(hands, "sleep 600", name="away")
+        name = await run_job(hands, "sleep 600", name="away")
         asked = JobCancel(tenant=hands.tenant, name=name, delete=True)
         plan = await jobs.cancel(hands.context(), asked)
         assert [type(c) for c in plan.changes] == [Patch, Delete]
@@ -236,40 +224,10 @@ class TestOnACluster:
         await hands.undo(deletion.model_copy(update={"changes": (last,)}))
         assert await hands.get("batch/v1/Job", name)
 
-    async def logs(self, hands: Hands, name: str, **more: Any) -> Any:
-        asked = LogArguments(tenant=hands.tenant, name=name, **more)
-        async for piece in jobs.read_logs(hands.context(), asked):
-            yield piece
-
-    async def test_a_followed_log_comes_line_by_line_and_ends_with_how_it_stands(
-        self, hands: Hands
-    ) -> None:
-        name = await self.run(hands, "for i in 1 2 3; do echo line $i; sleep 0.2; done")
-        pieces = [p async for p in self.logs(hands, name, follow=True)]
-        assert pieces[:3] == [{"line": f"line {n}"} for n in (1, 2, 3)]
-        assert pieces[-1]["done"]
-        assert (pieces[-1]["status"], pieces[-1]["exit_code"]) == ("succeeded", 0)
-
-    async def test_every_attempt_is_followed(self, hands: Hands) -> None:
-        name = await self.run(hands, "echo try; exit 1", retries=1)
-        pieces = [p async for p in self.logs(hands, name, follow=True)]
-        assert [p for p in pieces if "line" in p] == [{"line": "try"}] * 2
-        assert pieces[-1]["status"] == "failed"
-
-    async def test_a_log_that_is_not_followed_ends_by_itself(self, hands: Hands) -> None:
-        name = await self.run(hands, "for i in 1 2 3 4; do echo $i; done; sleep 600")
-
-        async def the_last_two() -> bool:
-            pieces = [p async for p in self.logs(hands, name, tail_lines=2)]
-            return pieces == [{"text": "3\n4\n"}, {"done": True, "status": "running"}]
-
-        await eventually(the_last_two)
-
     async def test_a_job_that_never_was_is_not_found(self, hands: Hands) -> None:
         for asking in (
             jobs.get(hands.context(), JobName(tenant=hands.tenant, name="none")),
             jobs.cancel(hands.context(), JobCancel(tenant=hands.tenant, name="none")),
-            anext(jobs.read_logs(hands.context(), LogArguments(tenant=hands.tenant, name="none"))),
         ):
             with pytest.raises(ToolError) as refused:
                 await asking
@@ -279,6 +237,3 @@ class TestOnACluster:
         hands.kept.results["old"] = {"status": "failed", "exit_code": 2, "log": "a\nb\n"}
         told = await jobs.get(hands.context(), JobName(tenant=hands.tenant, name="old"))
         assert (told.status, told.exit_code, told.kept) == ("failed", 2, True)
-        pieces = [p async for p in self.logs(hands, "old", tail_lines=1)]
-        assert pieces[0] == {"text": "b\n"}
-        assert pieces[1] == {"done": True, "status": "failed", "exit_code": 2, "kept": True}
