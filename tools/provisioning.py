@@ -208,18 +208,17 @@ def _namespace(spec: TenantSpec) -> dict[str, Any]:
         PREFIX: spec.prefix,
         CREATED: spec.created,
     }
-    return {
-        "metadata": {
-            "labels": {
-                PLAN: spec.plan,
-                ISOLATION: spec.isolation,
-                "pod-security.kubernetes.io/enforce": "baseline",
-                "pod-security.kubernetes.io/warn": "baseline",
-            }
-            | ({POOL: spec.pool} if spec.isolation == "node-pool" else {}),
-            "annotations": {k: v for k, v in said.items() if v},
-        }
+    marks = {
+        PLAN: spec.plan,
+        ISOLATION: spec.isolation,
+        POOL: spec.pool if spec.isolation == "node-pool" else "",
+        "pod-security.kubernetes.io/enforce": "baseline",
+        "pod-security.kubernetes.io/warn": "baseline",
     }
+    metadata = {"labels": marks, "annotations": said}
+    # What is empty is not kept by the API server, and would look like drift.
+    kept = {part: {k: v for k, v in of.items() if v} for part, of in metadata.items()}
+    return {"metadata": {part: of for part, of in kept.items() if of}}
 
 
 def _accounts(spec: TenantSpec) -> list[Named]:
@@ -302,6 +301,7 @@ def _pool(spec: TenantSpec, admission: str) -> list[Named]:
                         "apiVersions": ["v1"],
                         "operations": ["CREATE"],
                         "resources": ["pods"],
+                        "scope": "*",
                     }
                 ],
             },
