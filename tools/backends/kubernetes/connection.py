@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tools.errors import Code, ToolError
 
@@ -109,6 +110,9 @@ class Connection:
                 self._must_have_credentials(configuration)
             else:
                 load_incluster_config(client_configuration=configuration)
+            # aiohttp would look for a proxy and a .netrc in a thread, twice for every request.
+            configuration.client_session_kwargs = {"trust_env": False}
+            configuration.proxy = configuration.proxy or proxy_for(configuration.host)
             self._rest = RESTClientObject(configuration)
         except ToolError:
             raise
@@ -166,6 +170,16 @@ def where_from(kubeconfig: str) -> str:
         "No cluster is configured.",
         "Name one with --kubeconfig FILE or KUBECONFIG, or try `pilothouse demo`.",
     )
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy that the environment names for this address, if any."""
+    from urllib.request import getproxies, proxy_bypass
+
+    where = urlsplit(url)
+    if not where.hostname or proxy_bypass(where.hostname):
+        return None
+    return getproxies().get(where.scheme)
 
 
 def context_name(kubeconfig: str = "", context: str = "") -> str:

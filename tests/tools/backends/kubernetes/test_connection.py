@@ -161,3 +161,14 @@ async def test_no_cluster_at_all_is_said_with_what_to_do(
     with pytest.raises(ToolError) as refused:
         await who(Api("c", str(tmp_path / "none")))
     assert "There is no kubeconfig" in refused.value.message
+
+
+def test_the_environments_proxy_is_used_where_it_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("http_proxy", raising=False)
+    monkeypatch.delenv("HTTP_PROXY", raising=False)
+    monkeypatch.setenv("https_proxy", "http://proxy:3128")
+    monkeypatch.setenv("no_proxy", "inside.example,127.0.0.1")
+    assert connection.proxy_for("https://outside.example:6443") == "http://proxy:3128"
+    assert connection.proxy_for("https://api.inside.example") is None
+    assert connection.proxy_for("https://127.0.0.1:6443") is None
+    assert connection.proxy_for("http://outside.example") is None
