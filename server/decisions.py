@@ -37,6 +37,7 @@ class Decisions:
     reach: Callable[[Call], Awaitable[Reach]]
     ended: Callable[[Call], None]
     wait_s: float
+    progress: Progress | None = None
 
     async def list(
         self, *, state: str = "", tenant: str = "", tool: str = "", limit: int = 50, next: str = ""
@@ -217,7 +218,7 @@ class Decisions:
         return await self._ended_or_running(call.id)
 
     async def _ended_or_running(self, id: str) -> Outcome:
-        await self.carrier.wait(id, self.wait_s, None)
+        await self.carrier.wait(id, self.wait_s, self.progress)
         return (await self.call(id)).outcome()
 
     async def _give_back(self, call: Call) -> None:

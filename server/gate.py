@@ -415,14 +415,14 @@ class LocalGate:
             clusters=bound.clusters,
             aws=bound.aws,
             tenants=self.tenants,
-            calls=self._decisions(asked.caller),
+            calls=self._decisions(asked.caller, progress),
             tokens=self.tokens,
             tiers=self.tiers,
             now=self.records.clock(),
             progress=progress or _silent,
         )
 
-    def _decisions(self, caller: Caller) -> Decisions:
+    def _decisions(self, caller: Caller, progress: Progress | None = None) -> Decisions:
         async def may(question: Question, call: Call) -> Verdict:
             tool, situation = await self._situation_of(caller, call)
             return self._ask(question, caller, tool, call, situation)
@@ -436,6 +436,7 @@ class LocalGate:
             reach=self._reach_of,
             ended=self._ended,
             wait_s=self.limits.wait_s,
+            progress=progress,
         )
 
     async def _situation_of(self, caller: Caller, call: Call) -> tuple[Tool, Situation]:

@@ -8,17 +8,9 @@ from tests.server.doors.scripted import ScriptedGate, served
 from tests.server.doors.test_mcp import ERAS, connected
 
 
-@pytest.fixture
-async def world():
-    gate = ScriptedGate()
-    async with served(gate) as url:
-        yield gate, url
-
-
 @pytest.mark.parametrize("era", ERAS)
-async def test_tenants_and_waiting_calls_are_listed_and_read(world, era):
-    _, url = world
-    async with connected(url, era) as client:
+async def test_tenants_and_waiting_calls_are_listed_and_read(era):
+    async with served(ScriptedGate()) as url, connected(url, era) as client:
         await client.call_tool("thing_set", {"name": "web"})
         await client.call_tool("thing_set", {"name": "x"})
         listed = (await client.list_resources()).resources
@@ -35,9 +27,8 @@ async def test_tenants_and_waiting_calls_are_listed_and_read(world, era):
     assert json.loads(call.text)["call"]["outcome"]["state"] == "succeeded"
 
 
-async def test_the_templates_name_both_kinds(world):
-    _, url = world
-    async with connected(url) as client:
+async def test_the_templates_name_both_kinds():
+    async with served(ScriptedGate()) as url, connected(url) as client:
         templates = (await client.list_resource_templates()).resource_templates
     assert [t.uri_template for t in templates] == [
         "pilothouse://tenants/{name}",
@@ -56,9 +47,8 @@ async def test_the_templates_name_both_kinds(world):
         "file:///etc/passwd",
     ],
 )
-async def test_what_is_not_there_is_told_as_each_era_has_it(world, era, code, uri):
-    _, url = world
-    async with connected(url, era) as client:
+async def test_what_is_not_there_is_told_as_each_era_has_it(era, code, uri):
+    async with served(ScriptedGate()) as url, connected(url, era) as client:
         with pytest.raises(MCPError) as refused:
             await client.read_resource(uri)
     assert refused.value.code == code
@@ -66,13 +56,12 @@ async def test_what_is_not_there_is_told_as_each_era_has_it(world, era, code, ur
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_names_are_completed_from_what_the_caller_may_see(world, era):
-    _, url = world
+async def test_names_are_completed_from_what_the_caller_may_see(era):
     tenants = ResourceTemplateReference(type="ref/resource", uri="pilothouse://tenants/{name}")
     calls = ResourceTemplateReference(type="ref/resource", uri="pilothouse://calls/{id}")
     onboard = PromptReference(type="ref/prompt", name="onboard_tenant")
     diagnose = PromptReference(type="ref/prompt", name="diagnose_workload")
-    async with connected(url, era) as client:
+    async with served(ScriptedGate()) as url, connected(url, era) as client:
 
         async def complete(ref, name, value, context=None):
             found = await client.complete(
