@@ -16,6 +16,7 @@ from tools.plan import Change, Create, Plan, Ref
 
 log = structlog.get_logger(__name__)
 
+ENDS = ("Complete", "Failed", "FailureTarget")
 WATCH_S = 300
 AGAIN_S = 5
 
@@ -93,9 +94,7 @@ class Keeper:
 
 
 def _ended(job: Mapping[str, Any]) -> str:
-    """How a Job ended, empty while it has not."""
+    """How a Job ended or is about to, empty while it is not. One that fails for its deadline loses
+    its pods, and with them its log, between `FailureTarget` and `Failed`."""
     conditions = (job.get("status") or {}).get("conditions") or []
-    for condition in conditions:
-        if condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True":
-            return str(condition["type"])
-    return ""
+    return " ".join(c["type"] for c in conditions if c["type"] in ENDS and c["status"] == "True")
