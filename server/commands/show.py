@@ -37,7 +37,8 @@ def show_outcome(outcome: Outcome) -> None:
     if outcome.summary:
         out.print(Text(clean(outcome.summary), "bold"))
     for change in outcome.changes:
-        show_change(change)
+        # What is done was shown before it was: its titles will do.
+        show_change(change, fields=outcome.state is not State.SUCCEEDED)
     for note in outcome.notes:
         out.print(Text(f"  note: {clean(note)}", "dim"))
     if outcome.call_id and outcome.state is not State.PLANNING:
@@ -58,18 +59,18 @@ def show_outcome(outcome: Outcome) -> None:
         show_error(outcome.error)
 
 
-def show_change(change: Preview) -> None:
+def show_change(change: Preview, *, fields: bool = True) -> None:
     sign, colour = SIGNS[change.verb]
     how = "" if change.how == "server" else f"  ({change.how})"
     out.print(Text.assemble((f"{sign} {clean(change.title)}", colour), (how, "dim")))
-    for field in change.diff[:MOST_FIELDS]:
+    for field in change.diff[:MOST_FIELDS] if fields or change.verb == "update" else ():
         line = Text(f"    {clean(field.path)}: ")
         if field.before is not None:
             line.append(_value(field.before), "red")
             line.append(" → ")
         line.append(_value(field.after), "green" if field.after is not None else "dim")
         out.print(line)
-    if (more := len(change.diff) - MOST_FIELDS) > 0:
+    if fields and (more := len(change.diff) - MOST_FIELDS) > 0:
         out.print(Text(f"    … {more} more fields", "dim"))
     for note in change.notes:
         out.print(Text(f"    note: {clean(note)}", "yellow"))
