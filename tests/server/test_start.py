@@ -82,16 +82,24 @@ def test_nothing_heavy_is_imported_before_the_tools_are_listed(tmp_path):
         {"id": 2, "method": "tools/list"},
     ]
     sent = "".join(json.dumps({"jsonrpc": "2.0"} | message) + "\n" for message in messages)
-    said = subprocess.run(
-        [*start, "--state", str(tmp_path)],
-        cwd=ROOT,
-        input=sent,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    listed = json.loads(said.stdout.splitlines()[-1])["result"]["tools"]
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(
+            [*start, "--state", str(tmp_path)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as run,
+    ):
+        run.stdin.write(sent)
+        run.stdin.flush()
+        run.stdout.readline()
+        listed = json.loads(run.stdout.readline())["result"]["tools"]
+        run.stdin.close()
+        run.wait(60)
     assert "tenant_create" in {tool["name"] for tool in listed}
-    imported = re.findall(r"\| +([a-z0-9_]+)", said.stderr)
+    imported = re.findall(r"\| +([a-z0-9_]+)", (tmp_path / "log").read_text())
     assert "pydantic" in imported
     assert not HEAVY & set(imported)
