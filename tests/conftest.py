@@ -4,13 +4,18 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 if TYPE_CHECKING:
     from server.executor.aws import AwsWrites
     from server.sandbox import PracticeCluster
+
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
@@ -77,6 +82,15 @@ async def kube(request: pytest.FixtureRequest) -> AsyncIterator[Kube]:
         kubeconfig = str(request.getfixturevalue("tmp_path") / "kubeconfig")
         practice.kubeconfig(path=kubeconfig)
     api = Api("test", kubeconfig)
+    documents = yaml.safe_load_all((ROOT / "deploy" / "clusterroles.yaml").read_text())
+    for role in (d for d in documents if d["kind"] == "ClusterRole"):
+        await api.request(
+            "PATCH",
+            f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{role['metadata']['name']}",
+            query={"fieldManager": "pilothouse-tests", "force": "true"},
+            body=role,
+            content_type="application/apply-patch+yaml",
+        )
     yield Kube(api, kubeconfig)
     await api.close()
 
