@@ -11,12 +11,17 @@ def test_a_list_of_objects_is_a_table():
         "total": 2,
     }
     assert answer_text(answer).splitlines() == [
-        "workloads:",
-        "kind | name | ready",
-        "Pod | a | 1/1",
-        "Pod | b | ",
+        "workloads (each kind Pod):",
+        "name | ready",
+        "a | 1/1",
+        "b | ",
         "total: 2",
     ]
+
+
+def test_a_single_row_keeps_its_columns():
+    text = answer_text({"tenants": [{"name": "acme", "plan": "pro"}]})
+    assert text.splitlines() == ["tenants:", "name | plan", "acme | pro"]
 
 
 def test_free_text_is_set_apart_as_data_that_cannot_end_itself():
