@@ -7,6 +7,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,7 @@ class PracticeCluster:
 
     async def start(self) -> None:
         """Fill the store, start the controllers and listen."""
+        self._loop = asyncio.get_running_loop()
         self.world = World(self.api, self.clock, self._timings)
         self.api.store.listen(self._serve_definitions)
         self.api.store.listen(self._furnish)
@@ -111,34 +113,46 @@ class PracticeCluster:
     async def stop(self) -> None:
         """Stop listening, and everything that runs."""
         self.api.store.close()
-        self._server.should_exit = True
         for transport in list(self._connections.values()):
-            transport.close()
+            transport.abort()
+        # One turn for the connections to notice, so that nobody waits for them.
+        await asyncio.sleep(0)
+        self._server.stopping.set()
         await self._serving
         await self._controllers.stop()
         await self._kubelet.stop()
         self.clock.stop()
 
+    def step(self, seconds: float) -> None:
+        """Move the cluster's time on, from whatever thread."""
+        self._loop.call_soon_threadsafe(self.clock.step, seconds)
+
     @contextlib.contextmanager
     def in_thread(self) -> Iterator[PracticeCluster]:
         """Run in a thread of its own, for tests that are not async."""
-        ready = threading.Event()
+        started: Future[None] = Future()
         done = asyncio.Event()
-        loops: list[asyncio.AbstractEventLoop] = []
 
         async def main() -> None:
-            loops.append(asyncio.get_running_loop())
             async with self:
-                ready.set()
+                started.set_result(None)
                 await done.wait()
 
-        thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
+        def run() -> None:
+            try:
+                asyncio.run(main())
+            except BaseException as wrong:
+                if started.done():
+                    raise
+                started.set_exception(wrong)
+
+        thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        ready.wait()
+        started.result()
         try:
             yield self
         finally:
-            loops[0].call_soon_threadsafe(done.set)
+            self._loop.call_soon_threadsafe(done.set)
             thread.join()
 
     async def _listen(self, door: Door) -> None:
@@ -152,6 +166,7 @@ class PracticeCluster:
             log_level="warning",
             access_log=False,
             lifespan="off",
+            date_header=False,
             http=self._protocol(),
             timeout_graceful_shutdown=1,
         )
@@ -197,6 +212,16 @@ class PracticeCluster:
 
 
 class _Server(uvicorn.Server):
+    """Stops when it is told to, and not at the next tick of a clock."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stopping = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Wait for the end; connections are served meanwhile."""
+        await self.stopping.wait()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to whoever runs the cluster."""

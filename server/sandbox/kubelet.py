@@ -25,6 +25,8 @@ COMPONENT = "kubelet"
 NOT_THERE = ("nope", "does-not-exist", "missing", ".invalid")
 NEVER_READY = "practice.pilothouse.dev/never-ready"
 SERVER_LINES_KEPT = 600
+# The exit code of a program that ends because it was told to.
+TERMINATED = 143
 WAITING: Object = {"waiting": {"reason": "ContainerCreating"}}
 INITIALIZING: Object = {"waiting": {"reason": "PodInitializing"}}
 
@@ -284,18 +286,16 @@ class Kubelet:
         if box:
             for container in [*box.first, *box.containers]:
                 if container.running:
-                    # Those that are told to stop and do not listen are killed.
-                    self._terminated(container, 143, container.state["running"]["startedAt"])
+                    self._terminated(container, TERMINATED, container.state["running"]["startedAt"])
                 if container.log and not container.log.closed:
                     container.log.close()
+            box.stopped = True
             if not finished(box.pod):
-                self._publish(box, phase=None if box.phase != "Pending" else "Failed")
+                self._publish(box)
         self._world.delete("Pod", pod, "Background", grace=0)
 
-    def _publish(self, box: Box, phase: str | None = None) -> None:
+    def _publish(self, box: Box) -> None:
         status = status_of(box, self._world.now())
-        if phase:
-            status["phase"] = phase
         written = self._world.set_status("Pod", box.pod, status, manager="kubelet")
         if written:
             box.pod = written

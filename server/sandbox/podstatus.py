@@ -48,6 +48,7 @@ class Box:
     first: list[Running]
     containers: list[Running]
     held_back: bool = False
+    stopped: bool = False
     changed: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
@@ -61,10 +62,9 @@ class Box:
         policy = self.pod["spec"].get("restartPolicy")
         if policy == "Never" and any(c.exit_code for c in self.first):
             return "Failed"
-        if all(c.exit_code is not None for c in self.containers):
-            ended_well = all(c.exit_code == 0 for c in self.containers)
-            if policy != "Always":
-                return "Succeeded" if ended_well else "Failed"
+        ended = all(c.exit_code is not None for c in self.containers)
+        if self.stopped or (ended and policy != "Always"):
+            return "Succeeded" if all(c.exit_code == 0 for c in self.containers) else "Failed"
         begun = any(c.running or c.exit_code is not None or c.restarts for c in self.containers)
         return "Running" if begun and self.initialized else "Pending"
 

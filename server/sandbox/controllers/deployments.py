@@ -43,6 +43,9 @@ def sync(world: World, deployment: Object) -> float | None:
         else:
             _roll(world, deployment, new, old)
         _clean_up(world, deployment, old)
+    elif len(running := [rs for rs in old if _replicas(rs)]) == 1:
+        # Paused before its new template was rolled out, it still scales.
+        _scale(world, deployment, running[0], _wanted(deployment))
     return _finish(world, deployment, new, old, created)
 
 

@@ -61,9 +61,8 @@ def _tracked(pod: Object) -> bool:
 
 
 def _over(pod: Object) -> bool:
-    """Whether nothing more is to be expected of a pod, so that it can be counted."""
-    stopped = pod.get("status", {}).get("phase") != "Running"
-    return finished(pod) or (_dying(pod) and stopped)
+    """Whether nothing more is expected of a pod: one that is deleted has failed."""
+    return finished(pod) or _dying(pod)
 
 
 def _count(status: Object, pods: list[Object]) -> None:
@@ -93,12 +92,7 @@ def _decide(world: World, job: Object, status: Object, pods: list[Object]) -> fl
     left = _time_left(world, job, status)
     if left is not None and left <= 0:
         return _end(world, job, status, pods, *TOO_LONG)
-    retries = status.get("failed", 0) + (
-        sum(_restarts(pod) for pod in pods)
-        if spec["template"]["spec"].get("restartPolicy") == "OnFailure"
-        else 0
-    )
-    if retries > spec.get("backoffLimit", 6):
+    if _too_often(spec, status, pods):
         return _end(world, job, status, pods, *TOO_MANY)
     if _complete(job, status, alive):
         now = world.now()
@@ -107,6 +101,16 @@ def _decide(world: World, job: Object, status: Object, pods: list[Object]) -> fl
             _add_condition(status, name, now, *REACHED)
         return None
     return _more_pods(world, job, status, pods, alive, left)
+
+
+def _too_often(spec: Object, status: Object, pods: list[Object]) -> bool:
+    limit = spec.get("backoffLimit", 6)
+    if status.get("failed", 0) > limit:
+        return True
+    if spec["template"]["spec"].get("restartPolicy") != "OnFailure":
+        return False
+    # Where containers restart in place, their restarts are the tries.
+    return bool(sum(map(_restarts, pods)) >= max(1, limit))
 
 
 def _complete(job: Object, status: Object, alive: list[Object]) -> bool:
