@@ -26,6 +26,7 @@ from server.identity import new_token
 from tests.house import settings
 from tools.calls import Caller
 
+pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parents[1]
 OPTIONS = {"port": 0, "limits": {"grace_s": 1, "wait_s": 60}}
 PEOPLE: dict[str, dict[str, Any]] = {
@@ -188,15 +189,11 @@ async def people(app: Any) -> dict[str, str]:
     return tokens
 
 
-async def test_over_http_with_the_approval_given_over_rest(
-    practice, aws, moto_url, tmp_path, tenant
-):
-    kubeconfig = str(tmp_path / "kubeconfig")
-    practice.kubeconfig(path=kubeconfig)
+async def test_over_http_with_the_approval_given_over_rest(kube, aws, moto_url, tmp_path, tenant):
     user = User()
     async with contextlib.AsyncExitStack() as stack:
         app, url = await stack.enter_async_context(
-            serving(settings(tmp_path, kubeconfig, moto_url, **OPTIONS))
+            serving(settings(tmp_path, kube.kubeconfig, moto_url, **OPTIONS))
         )
         tokens = await people(app)
 
@@ -220,15 +217,13 @@ async def test_over_http_with_the_approval_given_over_rest(
 
 
 async def test_over_stdio_with_the_approval_given_on_the_command_line(
-    practice, aws, moto_url, tmp_path, tenant
+    kube, aws, moto_url, tmp_path, tenant
 ):
-    kubeconfig = str(tmp_path / "kubeconfig")
-    practice.kubeconfig(path=kubeconfig)
-    async with open_app(settings(tmp_path, kubeconfig, moto_url)) as app:
+    async with open_app(settings(tmp_path, kube.kubeconfig, moto_url)) as app:
         tokens = await people(app)
     config = tmp_path / "pilothouse.toml"
     config.write_text(
-        f'state = "{tmp_path}"\nkubeconfig = "{kubeconfig}"\n'
+        f'state = "{tmp_path}"\nkubeconfig = "{kube.kubeconfig}"\n'
         f'[aws]\nregion = "eu-west-1"\nbucket = "tenants"\nendpoint = "{moto_url}"\n'
         'oidc_provider = "oidc.example/id/1"\n[limits]\ngrace_s = 1\nwait_s = 60\n'
     )
