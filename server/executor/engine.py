@@ -192,7 +192,10 @@ class _Run:
             now = await self._look(change)
             if change.seen is not None and same(now, change.seen):
                 return None
-            await self.ledger.record(self.call_id, id, "applied", now)
+            whole = canonical(now.value) == canonical(self.writes(change.ref).intended(change))
+            if change.atomic or whole:
+                await self.ledger.record(self.call_id, id, "applied", now)
+            # One that was cut off between its requests is there to be taken back, or sent again.
             return Step("applied", now)
 
         ids = [i for i in steps if i in by_id]

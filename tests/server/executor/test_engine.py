@@ -11,7 +11,7 @@ from server.executor.engine import Engine, Ended, Parked, Patience
 from server.executor.ledger import Ledger
 from server.journal import Journal
 from tools.errors import Code, ToolError
-from tools.plan import Apply, Change, Delete, Json, Plan, Preview, Ref, Scale, Seen
+from tools.plan import Apply, Change, Delete, DeleteRole, Json, Plan, Preview, Ref, Scale, Seen
 
 QUICK = Patience(apply_s=0.2, first_pause_s=0.001, longest_pause_s=0.005, forward_s=0.3)
 
@@ -153,6 +153,19 @@ async def test_a_crash_past_the_point_of_no_return_ends_wholly_done(
     ended = await carry(ledger, shelf, FINAL)
     assert shelf.things == whole
     assert ended.state == ("succeeded" if whole is FINAL_DONE else "failed")
+
+
+async def test_a_crash_in_the_middle_of_a_change_of_several_requests_is_gone_on_with(
+    ledger: Ledger,
+) -> None:
+    shelf = Shelf({"space": {"v": 1}, "role": {"policy": "p", "trust": "t"}})
+    role = DeleteRole(id="role", ref=ref("role", "iam/Role"), needs=("space",))
+    plan = Plan.of("gone", [drop("space", {"v": 1}), role])
+    shelf.faults[1] = "die before"
+    await die(ledger, shelf, plan)
+    shelf.things["role"] = {"policy": "", "trust": "t"}
+    assert (await carry(ledger, shelf, plan)).state == "succeeded"
+    assert shelf.things == {}
 
 
 @pytest.mark.parametrize("second", range(3))
