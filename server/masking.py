@@ -58,6 +58,10 @@ def mask(value: Any) -> Any:
     name = value.get("name")
     if isinstance(name, str) and isinstance(value.get("value"), str) and KEY.search(name):
         masked["value"] = MASK
+    # A difference says in its path what its values are called (`env[DB_PASSWORD].value`).
+    path = value.get("path")
+    if isinstance(path, str) and any(map(KEY.search, re.split(r"[.\[\]]+", path)[-4:])):
+        masked |= {side: MASK for side in ("before", "after") if isinstance(value.get(side), str)}
     return masked
 
 

@@ -83,6 +83,7 @@ async def serving(settings: "Settings") -> "AsyncIterator[tuple[App, str]]":
             app.gate,
             who,
             hosts=hosts(settings),
+            origins=settings.allowed_origins,
             most_body=settings.limits.body_kb * 1024,
             plans=tuple(settings.all_tiers.tiers),
             state_keys=[await app.state_key()],

@@ -64,3 +64,14 @@ def test_a_secret_cut_in_two_by_a_stream_is_masked_too(secret: str, size: int) -
         assert line not in said
     assert said.startswith("before\n")
     assert said.endswith("after\n")
+
+
+def test_a_difference_is_masked_by_what_its_path_calls_it() -> None:
+    path = "spec.template.spec.containers[web].env[DB_PASSWORD].value"
+    assert mask({"path": path, "before": "old", "after": "new"}) == {
+        "path": path,
+        "before": MASK,
+        "after": MASK,
+    }
+    plain = {"path": "spec.replicas", "before": 2, "after": 3}
+    assert mask(plain) == plain
