@@ -273,13 +273,12 @@ def token_create(
 
     asked = {
         "subject": subject,
-        "tenants": tokens.roles(tenant or [], role),
         "operator": operator,
         "agent": agent,
         "person": person,
         "expires_days": days,
     }
-    running.run(tokens.create(asked, json, **where))
+    running.run(tokens.create(asked, tenant or [], role, json, **where))
 
 
 @token_app.command("list")

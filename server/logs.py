@@ -15,20 +15,17 @@ def set_up(settings: "Settings", least: str = "") -> None:
     pretty = settings.log.format == "pretty" or (
         settings.log.format == "auto" and sys.stderr.isatty()
     )
-    render: Any = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        if pretty
-        else structlog.processors.JSONRenderer()
-    )
+    render: Any = structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    told: list[Any] = [] if pretty else [structlog.processors.format_exc_info]
+    # As text before it is masked: a traceback quotes what it was called with.
+    last: list[Any] = [structlog.processors.format_exc_info, _mask, render]
     structlog.configure(
-        processors=[*shared, *told, _mask, render],
+        processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
@@ -37,12 +34,7 @@ def set_up(settings: "Settings", least: str = "") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *told,
-                _mask,
-                render,
-            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
             foreign_pre_chain=shared,
         )
     )
@@ -61,4 +53,4 @@ def _mask(logger: Any, method: str, event: Any) -> Any:
     def masked(value: Any) -> Any:
         return mask_text(value) if isinstance(value, str) else mask(value)
 
-    return {key: value if key == "exc_info" else masked(value) for key, value in event.items()}
+    return {key: masked(value) for key, value in event.items()}

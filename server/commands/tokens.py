@@ -8,12 +8,15 @@ from server.commands.show import err, out, show_json, show_rows
 from tools.errors import Code, ToolError
 
 
-async def create(asked: Mapping[str, Any], json: bool, **where: Any) -> int:
+async def create(
+    asked: Mapping[str, Any], tenants: Sequence[str], role: str, json: bool, **where: Any
+) -> int:
     from server.identity import new_token
 
     made, sha256 = new_token()
+    asked = {**asked, "tenants": roles(tenants, role), "sha256": sha256}
     async with connected(strict=False, **where) as gate:
-        info = must_have(await gate.call(caller(), "token_create", {**asked, "sha256": sha256}))
+        info = must_have(await gate.call(caller(), "token_create", asked))
     if json:
         show_json(info | {"token": made})
     else:
