@@ -186,7 +186,7 @@ async def test_a_connection_may_be_less_than_its_token(two: tuple[Connection, Co
         assert not names & {"tenant_create", "workload_list"}
         error = (await connection.call(less, "tenant_create", {"name": "acme"})).error
         assert error
-        assert error.code is Code.NOT_FOUND
+        assert error.code is Code.PERMISSION_DENIED
 
 
 async def test_the_state_of_a_database_file_that_is_broken_says_so(here: Settings) -> None:

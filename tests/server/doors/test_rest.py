@@ -224,7 +224,7 @@ async def test_a_stream_that_cannot_begin_has_a_status_of_its_own(server: Server
     server.gate.pieces = [ToolError(Code.NOT_FOUND, "No such job.")]
     async with server.client() as client:
         assert (await client.post("/api/v1/tools/job_logs")).status_code == 404
-    with pytest.raises(ToolError, match="No such job"):  # noqa: PT012
+    with pytest.raises(ToolError, match="No such job"):
         async for _ in server.remote(local=True).stream(ALICE, "job_logs", {}):
             pass
 
@@ -295,7 +295,13 @@ async def test_an_unknown_path_or_method_is_a_problem_too(server: Server) -> Non
 async def test_a_door_is_believed_on_the_socket_and_from_afar_only_if_it_is_less(
     server: Server,
 ) -> None:
-    for local, said, taken in [(True, "cli", "cli"), (False, "cli", "rest"), (False, "mcp", "mcp")]:
+    for local, said, taken in [
+        (True, "cli", "cli"),
+        (True, "mcp-elicitation", "mcp-elicitation"),
+        (False, "cli", "rest"),
+        (False, "mcp", "mcp"),
+        (False, "mcp-elicitation", "mcp"),
+    ]:
         caller = Caller.of("x", door=said)
         await server.remote(local=local).call(caller, "x_y", {})
         assert server.gate.asked["caller"].door == taken
