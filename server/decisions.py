@@ -16,7 +16,7 @@ from server.records import Call, Records
 from tools.calls import Caller, Outcome, Progress, State
 from tools.context import CallRecord, Directory
 from tools.errors import Code, ToolError
-from tools.plan import Plan, Undo
+from tools.plan import HOLDERS, Change, Plan, Undo
 
 WAITING = (State.AWAITING_CONFIRMATION, State.AWAITING_APPROVAL)
 
@@ -148,6 +148,7 @@ class Decisions:
                 "What it removed has to be made anew.",
             )
         notes = [f"{c.ref} cannot be brought back" for c in lost]
+        notes += [f"All that is in {c.ref} by now goes with it" for c in changes if _holds(c)]
         notes += [
             f"{c.ref} is made anew: its uid and status are new"
             for c in call.plan.changes
@@ -224,6 +225,10 @@ class Decisions:
     async def _give_back(self, call: Call) -> None:
         if call.undoes:
             await self.records.move(call.undoes, [State.UNDOING], State.SUCCEEDED)
+
+
+def _holds(change: Change) -> bool:
+    return change.after is None and change.ref.kind in HOLDERS
 
 
 def _known_state(word: str) -> State:
