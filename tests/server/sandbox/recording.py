@@ -96,7 +96,7 @@ class Replay:
 
     def __init__(self, url: str) -> None:
         self.client = httpx.Client(
-            base_url=url, headers={"User-Agent": "python-requests/2"}, timeout=10
+            base_url=url, headers={"User-Agent": "python-requests/2"}, timeout=10, verify=False
         )
         self.ours: dict[str, str] = {}
 
