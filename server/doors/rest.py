@@ -180,8 +180,9 @@ async def _caller(inside: Inside, request: Request, tool: str = "") -> Caller:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     token = token.strip() if scheme.lower() == "bearer" else ""
     door = request.headers.get("x-pilothouse-door", "rest")
-    if not inside.local and door != "mcp":
-        door = "rest"  # from afar a door is believed only where it makes the caller less
+    if not inside.local:
+        # From afar a door is believed only where it makes the caller less.
+        door = "mcp" if door.startswith("mcp") else "rest"
     caller = await inside.who(token, door, tool)
     if caller is None:
         raise unknown_caller(token)
