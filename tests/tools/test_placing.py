@@ -136,11 +136,6 @@ async def test_a_pool_s_policy_puts_pods_on_its_nodes_and_keeps_what_they_say(
     world = World({"test": cluster})
     spec = TenantSpec(name=world.name(), uid="1", cluster="test", plan="pro",
                       isolation="node-pool", pool="big")  # fmt: skip
-    served = await placing.admission(cluster)
-    for change in desired(spec, Tiers(tiers=DEFAULT_TIERS), None, admission=served):
-        if isinstance(change, Apply) and ("pool" in change.id or change.id == "namespace"):
-            made = await cluster.apply(change, "c0")
-            assert made.value == cluster.intended(change), "it would be called drift"
     mine = {"key": "mine", "operator": "Exists"}
     bare: dict[str, Any] = {"containers": [{"name": "a", "image": "nginx:1.27"}]}
     said = bare | {"nodeSelector": {"disk": "ssd"}, "tolerations": [mine]}
@@ -151,6 +146,11 @@ async def test_a_pool_s_policy_puts_pods_on_its_nodes_and_keeps_what_they_say(
         return stored["spec"] if there else None
 
     try:
+        served = await placing.admission(cluster)
+        for change in desired(spec, Tiers(tiers=DEFAULT_TIERS), None, admission=served):
+            if isinstance(change, Apply) and ("pool" in change.id or change.id == "namespace"):
+                made = await cluster.apply(change, "c0")
+                assert made.value == cluster.intended(change), "it would be called drift"
         # The API server takes a policy up within a second or so of its making.
         first = await eventually(lambda: placed(bare))
         taint = {"key": "pilothouse.dev/pool", "operator": "Equal", "value": "big",

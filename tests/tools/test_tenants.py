@@ -239,6 +239,17 @@ async def test_a_tenant_with_a_role_is_not_deleted_without_aws(world: World) -> 
     assert error.code is Code.FAILED_PRECONDITION
 
 
+async def test_a_bucket_that_is_gone_keeps_no_tenant_from_being_deleted(world: World) -> None:
+    name = await made(world)
+    uid = (await world.ask(get, TenantGet(tenant=name))).uid
+    await world.aws.call("s3", "delete_object", Bucket="tenants", Key=f"tenants/{name}-{uid}/")
+    await world.aws.call("s3", "delete_bucket", Bucket="tenants")
+    plan, _ = await world.preview(tenants.delete, TenantDelete(tenant=name))
+    assert "could not be counted" in plan.notes[-1]
+    await world.carry_out(plan)
+    assert not (await world.aws.call("iam", "list_roles", PathPrefix="/pilothouse/"))["Roles"]
+
+
 async def test_an_adopted_namespace_keeps_what_it_has(world: World) -> None:
     name = world.name()
     await apply(world, "v1/Namespace", name, "", metadata={"labels": {"team": "x"}})

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tools.backends.aws.instances import service_of
 from tools.backends.aws.observing import intended, observe, split
-from tools.backends.aws.policies import POLICY
+from tools.backends.aws.policies import POLICY, WORKLOAD
 from tools.backends.aws.refusals import no_bucket
 from tools.errors import Code, ToolError
 from tools.plan import (
@@ -58,7 +58,7 @@ async def _notes(aws: "AwsAccount", change: Change) -> list[str]:
         case PutRole():
             kept = await _others(aws, change) if change.verb == "update" else ""
             note = f"It also has policies that others gave it, and keeps them: {kept}."
-            return [*await _no_provider(aws), *([note] if kept else [])]
+            return [*await _untaken(aws, change), *([note] if kept else [])]
         case DeleteRole():
             lost = await _others(aws, change)
             return [f"Policies that others gave it are taken from it: {lost}."] if lost else []
@@ -71,14 +71,21 @@ async def _notes(aws: "AwsAccount", change: Change) -> list[str]:
     return []
 
 
-async def _no_provider(aws: "AwsAccount") -> list[str]:
-    """A role may trust a provider that is not there: nobody can take it on until it is."""
-    if arn := aws.provider_arn:
-        try:
-            await aws.call("iam", "get_open_id_connect_provider", OpenIDConnectProviderArn=arn)
-        except ToolError as error:
-            if error.code is Code.NOT_FOUND:
-                return [f"No pod can take the role on yet: IAM has no OIDC provider {arn}."]
+async def _untaken(aws: "AwsAccount", change: PutRole) -> list[str]:
+    """What somebody must still do before any pod can take the role on."""
+    if not (provider := aws.provider_arn):
+        tenant = change.tags.get("pilothouse.dev/tenant", "")
+        command = (
+            f"aws eks create-pod-identity-association --namespace {tenant} "
+            f"--service-account {WORKLOAD} --role-arn {aws.arn(change.ref)} --cluster-name CLUSTER"
+        )
+        told = f"Its pods get it once EKS is told: {command}"
+        return [told] if change.verb == "create" else []
+    try:
+        await aws.call("iam", "get_open_id_connect_provider", OpenIDConnectProviderArn=provider)
+    except ToolError as error:
+        if error.code is Code.NOT_FOUND:
+            return [f"No pod can take the role on yet: IAM has no OIDC provider {provider}."]
     return []
 
 
