@@ -133,7 +133,7 @@ def _mount_token(spec: Object) -> None:
     spec["volumes"] = [*spec.get("volumes", ()), volume]
     for container in [*spec.get("initContainers", ()), *spec.get("containers", ())]:
         mounts = container.get("volumeMounts", [])
-        if all(mount["mountPath"] != MOUNT_PATH for mount in mounts):
+        if all(mount.get("mountPath") != MOUNT_PATH for mount in mounts):
             mount = {"name": name, "readOnly": True, "mountPath": MOUNT_PATH}
             container["volumeMounts"] = [*mounts, mount]
 

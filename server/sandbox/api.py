@@ -251,6 +251,8 @@ class Api:
             self.admission.warn(kind, obj, ask.warnings)
         elif subresource == "scale":
             validate(kind, obj, old)
+        elif subresource == "resize":
+            validate(kind, obj)
         if _same(old, obj):
             return record
         if ask.dry_run:
@@ -332,6 +334,8 @@ class Api:
                     obj[part] = old[part]
                 else:
                     obj.pop(part, None)
+        if subresource == "resize":
+            _keep_all_but_resources(old, obj)
         for name in ("clusterIP", "clusterIPs"):
             if kind.kind == "Service" and name in old["spec"]:
                 obj["spec"].setdefault(name, old["spec"][name])
@@ -372,6 +376,16 @@ class Api:
 
     def _time(self) -> str:
         return stamp(self.clock.now())
+
+
+def _keep_all_but_resources(old: Object, obj: Object) -> None:
+    wanted = {c["name"]: c.get("resources", {}) for c in obj["spec"].get("containers", ())}
+    containers = [
+        container | {"resources": wanted.get(container["name"], container["resources"])}
+        for container in old["spec"]["containers"]
+    ]
+    obj["spec"] = old["spec"] | {"containers": containers}
+    obj["status"] = old.get("status", {})
 
 
 def _kept(before: Object) -> Object:

@@ -7,9 +7,20 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 UTC = UTC
+
+
+@dataclass(order=True)
+class _Timer:
+    at: float
+    number: int
+    action: Callable[[], object] | None = field(compare=False)
+
+    def call_off(self) -> None:
+        self.action = None
 
 
 class Clock:
@@ -23,9 +34,8 @@ class Clock:
         self._started = time.time()
         self._since = time.monotonic()
         self._stepped = 0.0
-        self._timers: list[tuple[float, int, Callable[[], object]]] = []
+        self._timers: list[_Timer] = []
         self._order = itertools.count()
-        self._cancelled: set[int] = set()
         self._handle: asyncio.TimerHandle | None = None
 
     def seconds(self) -> float:
@@ -39,10 +49,11 @@ class Clock:
 
     def call_later(self, seconds: float, action: Callable[[], object]) -> Callable[[], None]:
         """Do something when that much time has passed; the answer calls it off."""
-        number = next(self._order)
-        heapq.heappush(self._timers, (self.seconds() + seconds, number, action))
-        self._set_alarm()
-        return lambda: self._cancelled.add(number)
+        timer = _Timer(self.seconds() + seconds, next(self._order), action)
+        heapq.heappush(self._timers, timer)
+        if self._timers[0] is timer:
+            self._set_alarm()
+        return timer.call_off
 
     async def sleep(self, seconds: float) -> None:
         """Wait until that much time has passed."""
@@ -68,16 +79,13 @@ class Clock:
             self._handle.cancel()
             self._handle = None
         if self._timers and self.speed > 0:
-            wait = max(0.0, (self._timers[0][0] - self.seconds()) / self.speed)
+            wait = max(0.0, (self._timers[0].at - self.seconds()) / self.speed)
             self._handle = asyncio.get_running_loop().call_later(wait, self._fire)
 
     def _fire(self) -> None:
         now = self.seconds()
-        while self._timers and self._timers[0][0] <= now:
-            _, number, action = heapq.heappop(self._timers)
-            if number in self._cancelled:
-                self._cancelled.discard(number)
-            else:
+        while self._timers and self._timers[0].at <= now:
+            if action := heapq.heappop(self._timers).action:
                 action()
         self._set_alarm()
 

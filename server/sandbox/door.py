@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -31,6 +32,7 @@ from .scales import scale_of, set_scale
 from .store import Record, encode
 
 Object = dict[str, Any]
+log = logging.getLogger(__name__)
 APPLY = "application/apply-patch+yaml"
 HEALTH = ("/readyz", "/livez", "/healthz")
 VERSION = {
@@ -83,7 +85,8 @@ class Door:
             if fault and fault.do == "answer":
                 raise fault.refusal()
             response = await self._answer(request)
-        except ApiError as refused:
+        except Exception as wrong:
+            refused = wrong if isinstance(wrong, ApiError) else _unexpected(request, wrong)
             response = Response(
                 encode(refused.status()), refused.code, {**refused.headers, **UNPRINTABLE}
             )
@@ -294,6 +297,20 @@ class Door:
         )
 
 
+class _Yaml(yaml.SafeLoader):
+    """As the API reads YAML: a time is a text."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, test) for tag, test in resolvers if not tag.endswith(":timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def _unexpected(request: Request, wrong: Exception) -> ApiError:
+    log.error("%s %s", request.method, request.url.path, exc_info=wrong)
+    return ApiError(500, "InternalError", f"Internal error occurred: {wrong!r}")
+
+
 def _json(body: Object, status: int = 200) -> Response:
     return Response(encode(body), status, media_type="application/json")
 
@@ -339,6 +356,8 @@ async def _body(request: Request) -> Any:
     except ValueError:
         pass
     try:
-        return yaml.safe_load(raw)
+        found = yaml.load(raw, _Yaml)  # noqa: S506 - a safe loader that is stricter still
+        # Keys are texts in JSON, whatever YAML takes them for.
+        return json.loads(json.dumps(found))
     except yaml.YAMLError as wrong:
         raise bad_request(f"error decoding the body: {wrong}") from None

@@ -91,12 +91,21 @@ class Kubelet:
             return
         elif uid in self._boxes or uid in self._tasks:
             if uid in self._boxes:
-                self._boxes[uid].pod = pod
+                self._look_again(self._boxes[uid], pod)
             if pod["metadata"].get("deletionTimestamp") and uid not in self._ending:
                 self._ending.add(uid)
                 self._run(uid, self._end(pod))
         elif not finished(pod):
             self._run(uid, self._live(pod))
+
+    def _look_again(self, box: Box, pod: Object) -> None:
+        resized = box.pod["metadata"].get("generation") != pod["metadata"].get("generation")
+        box.pod = pod
+        if resized and not finished(pod):
+            specs = {spec["name"]: spec for spec in pod["spec"]["containers"]}
+            for container in box.containers:
+                container.spec = specs[container.spec["name"]]
+            self._world.clock.call_later(0, partial(self._publish, box))
 
     def _run(self, uid: str, work: Any) -> None:
         if old := self._tasks.pop(uid, None):

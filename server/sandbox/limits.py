@@ -33,7 +33,7 @@ def _fill(container: Object, item: Object, sort: str) -> Iterator[str]:
         added = {name: value for name, value in item.get(source, {}).items() if name not in have}
         if added:
             resources[field] = have | added
-            yield f"{', '.join(sorted(added))} {field[:-1]} for {sort} {container['name']}"
+            yield f"{', '.join(sorted(added))} {field[:-1]} for {sort} {container.get('name', '')}"
 
 
 def check(ranges: Iterable[Object], kind: Kind, obj: Object) -> None:

@@ -412,6 +412,23 @@ def _limit_range(obj: Object) -> Causes:
                     yield invalid_value(f"{at}.{low}[{name}]", amount, why)
 
 
+def _definition(obj: Object) -> Causes:
+    spec = obj["spec"]
+    names = spec.get("names") or {}
+    for field, value in (
+        ("group", spec.get("group")),
+        ("names.plural", names.get("plural")),
+        ("names.kind", names.get("kind")),
+        ("versions", spec.get("versions")),
+    ):
+        if not value:
+            yield required(f"spec.{field}")
+    wanted = f"{names.get('plural')}.{spec.get('group')}"
+    if obj["metadata"].get("name") != wanted:
+        why = f'must be spec.names.plural+"."+spec.group ({wanted})'
+        yield invalid_value("metadata.name", obj["metadata"].get("name", ""), why)
+
+
 def _service(obj: Object) -> Causes:
     spec = obj["spec"]
     if not spec.get("ports") and spec["type"] != "ExternalName" and spec.get("clusterIP") != "None":
@@ -431,4 +448,5 @@ CHECKS: dict[str, Callable[[Object], Causes]] = {
     "ClusterRoleBinding": _binding, "Role": _role, "ClusterRole": _role,
     "HorizontalPodAutoscaler": _autoscaler, "ResourceQuota": _quota,
     "LimitRange": _limit_range, "Service": _service,
+    "CustomResourceDefinition": _definition,
 }  # fmt: skip

@@ -23,11 +23,18 @@ CONTROLLERS: dict[str, Sync] = {
     "Deployment": deployments.sync, "ReplicaSet": replicasets.sync,
     "StatefulSet": statefulsets.sync, "DaemonSet": daemonsets.sync, "Job": jobs.sync,
     "Namespace": namespaces.sync, "ResourceQuota": small.sync_quota,
-    "PodDisruptionBudget": small.sync_budget, "PersistentVolumeClaim": small.sync_claim,
+    "PodDisruptionBudget": small.sync_budget,
+    "HorizontalPodAutoscaler": small.sync_autoscaler, "PersistentVolumeClaim": small.sync_claim,
     "CustomResourceDefinition": small.sync_definition,
 }  # fmt: skip
 # A change of one of these concerns all objects of the other kind in its namespace.
-NEIGHBOURS = {"Pod": ("ResourceQuota", "PodDisruptionBudget"), "Node": ("DaemonSet",)}
+NEIGHBOURS = {
+    "Pod": ("ResourceQuota", "PodDisruptionBudget"),
+    "Node": ("DaemonSet",),
+    "Deployment": ("ResourceQuota", "HorizontalPodAutoscaler"),
+    "StatefulSet": ("ResourceQuota", "HorizontalPodAutoscaler"),
+    "ReplicaSet": ("ResourceQuota", "HorizontalPodAutoscaler"),
+}
 
 
 class Controllers:
@@ -71,8 +78,9 @@ class Controllers:
         if kind == "Event":
             return
         neighbours = NEIGHBOURS.get(kind, ("ResourceQuota",) if namespace else ())
-        if kind != "Pod" and event.type == "MODIFIED" and "ResourceQuota" in neighbours:
-            neighbours = ()
+        if kind != "Pod" and event.type == "MODIFIED":
+            # What a quota counts of it is only that it is there.
+            neighbours = tuple(other for other in neighbours if other != "ResourceQuota")
         for other in neighbours:
             for obj in self._world.all(other, namespace):
                 yield other, obj["metadata"].get("namespace", ""), obj["metadata"]["name"]

@@ -67,6 +67,35 @@ def _count(value: Any, expected: int) -> int:
     return int(value)
 
 
+def sync_autoscaler(world: World, autoscaler: Object) -> None:
+    """Keep a workload between its least and most replicas; it does not follow the load."""
+    spec, meta = autoscaler["spec"], autoscaler["metadata"]
+    ref = spec["scaleTargetRef"]
+    if ref.get("kind") not in ("Deployment", "StatefulSet", "ReplicaSet"):
+        return
+    target = world.get(ref["kind"], meta["namespace"], ref["name"])
+    if target is None:
+        return
+    now = target["spec"].get("replicas", 1)
+    # What is stopped stays stopped.
+    wanted = min(max(now, spec["minReplicas"]), spec["maxReplicas"]) if now else 0
+    if wanted != now:
+        world.change(
+            ref["kind"], target, lambda copy: copy["spec"].update(replicas=wanted), "scale"
+        )
+        message = f"New size: {wanted}; reason: the workload is outside its bounds"
+        component = "horizontal-pod-autoscaler"
+        world.event(
+            autoscaler["kind"], autoscaler, "Normal", "SuccessfulRescale", message, component
+        )
+    status = {
+        "currentReplicas": target.get("status", {}).get("replicas", 0),
+        "desiredReplicas": wanted,
+        "currentMetrics": None,
+    }
+    world.set_status("HorizontalPodAutoscaler", autoscaler, status)
+
+
 def sync_claim(world: World, claim: Object) -> None:
     """Bind a claim to a volume that is only a name."""
     if claim.get("status", {}).get("phase") == "Bound":

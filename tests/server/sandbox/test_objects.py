@@ -289,3 +289,27 @@ def test_paths_and_methods_that_are_not_there_are_refused(kube: Client, space: s
     assert kube.refused("POST", f"/api/v1/namespaces/{space}/pods/x", {})["code"] == 405
     assert kube.refused("PUT", f"/api/v1/namespaces/{space}/pods", {})["code"] == 405
     assert kube.refused("DELETE", "/api/v1/namespaces")["code"] == 405
+
+
+def test_an_applied_time_in_yaml_is_a_text(kube: Client, space: str) -> None:
+    path = f"/api/v1/namespaces/{space}/configmaps/y"
+    body = (
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: y\n  annotations:\n"
+        "    at: 2026-11-20T12:00:00Z\ndata: {on: 'yes'}\n"
+    )
+    answer = kube.http.patch(
+        f"{path}?fieldManager=t", content=body, headers={"Content-Type": APPLY}
+    )
+    assert answer.json()["metadata"]["annotations"] == {"at": "2026-11-20T12:00:00Z"}
+    assert answer.json()["data"] == {"true": "yes"}
+
+
+def test_nonsense_is_answered_with_a_status(kube: Client, space: str) -> None:
+    path = f"/api/v1/namespaces/{space}/configmaps"
+    for body in ([], "x", {"metadata": []}, {"metadata": {"labels": "x"}}, {"data": {"a": 1}}):
+        assert kube.refused("POST", path, body)["kind"] == "Status"
+        apply = kube.refused("PATCH", f"{path}/a?fieldManager=t", body, content_type=APPLY)
+        assert apply["kind"] == "Status"
+    broken = {"metadata": {"name": "a.b"}, "spec": {"group": "b"}}
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    assert kube.refused("POST", definitions, broken)["reason"] == "Invalid"

@@ -349,3 +349,33 @@ def test_usage_is_what_an_annotation_says_or_a_share_of_the_request(
     assert usage["said"]["cpu"] == "123m"
     assert usage["share"]["cpu"].endswith("m")
     assert len(kube.get("/apis/metrics.k8s.io/v1beta1/nodes")["items"]) == 3
+
+
+def test_an_autoscaler_puts_replicas_back_between_its_bounds(kube: Client, space: str) -> None:
+    path = f"/apis/apps/v1/namespaces/{space}/deployments/web"
+    kube.apply(path, deployment("web", 2))
+    ref = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    body = {
+        "metadata": {"name": "web"},
+        "spec": {"scaleTargetRef": ref, "minReplicas": 2, "maxReplicas": 3},
+    }
+    autoscalers = f"/apis/autoscaling/v2/namespaces/{space}/horizontalpodautoscalers"
+    kube.create(autoscalers, body)
+    kube.patch(f"{path}/scale", {"spec": {"replicas": 9}})
+    kube.until(path, lambda d: d["spec"]["replicas"] == 3)
+    kube.until(f"{autoscalers}/web", lambda a: a["status"].get("currentReplicas") == 3)
+    kube.patch(f"{path}/scale", {"spec": {"replicas": 0}})
+    kube.until(path, lambda d: d["status"].get("replicas", 0) == 0)
+
+
+def test_a_running_pod_is_resized_in_place(kube: Client, space: str) -> None:
+    path = POD.format(space)
+    kube.create(path, pod("p", container(resources={"requests": {"cpu": "100m"}})))
+    kube.until(f"{path}/p", lambda p: p["status"]["phase"] == "Running")
+    larger = {"name": "c", "image": "other:1", "resources": {"requests": {"cpu": "200m"}}}
+    kube.patch(f"{path}/p/resize", {"spec": {"containers": [larger]}}, "strategic-merge")
+    done = kube.until(
+        f"{path}/p", lambda p: p["status"].get("allocatedResources") == {"cpu": "200m"}
+    )
+    assert done["spec"]["containers"][0]["image"] == "app:1"
+    assert done["status"]["containerStatuses"][0]["restartCount"] == 0
