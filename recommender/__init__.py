@@ -1,1 +1,1 @@
-"""What should be done, and why: suggestions made from a Prometheus, each a tool and its arguments."""
+"""What should be done, and why: suggestions from a Prometheus, each a tool and its arguments."""

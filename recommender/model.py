@@ -13,7 +13,12 @@ class RecommenderError(Exception):
     """What went wrong, what to do next, and whether trying again can help."""
 
     def __init__(
-        self, message: str, hint: str = "", *, passing: bool = False, retry_after: float | None = None
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        passing: bool = False,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message

@@ -101,7 +101,7 @@ class Announcer:
 
 
 def message(call: Call) -> bytes:
-    """What is posted: what happened (`call.waiting`, `call.ended`) and the call as doors show it."""
+    """What is posted: `call.waiting` or `call.ended`, and the call as doors show it."""
     kind = "call.waiting" if call.state.waiting else "call.ended"
     record = call.record().model_dump(mode="json", exclude_defaults=True)
     return json.dumps(

@@ -1,4 +1,4 @@
-"""The parts of the documentation that are made from the code. `--check` says what is out of date."""
+"""What of the documentation is made from the code. `--check` says what is out of date."""
 
 import sys
 from collections.abc import Iterator
@@ -42,7 +42,9 @@ def pages() -> dict[Path, str]:
 
 
 def main() -> int:
-    stale = [path for path, text in pages().items() if not path.exists() or path.read_text() != text]
+    stale = [
+        path for path, text in pages().items() if not path.exists() or path.read_text() != text
+    ]
     if "--check" in sys.argv:
         for path in stale:
             print(f"{path.relative_to(ROOT)} is out of date: make docs")

@@ -107,7 +107,7 @@ class Backends:
             took = round((time.perf_counter() - began) * 1000, 1)
             return name, {"ok": not error, "ms": took} | ({"error": error} if error else {})
 
-        asks = [
+        asks: list[tuple[str, Any]] = [
             (f"cluster {n}", lambda api=api: api.get("/version")) for n, api in self.apis.items()
         ]
         if self.aws is not None:

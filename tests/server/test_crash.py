@@ -34,11 +34,8 @@ def there(kube: Kube, aws: Any, moto_url: str, tmp_path: Path) -> Settings:
 async def traces(kube: Kube, aws: Any, tenant: str) -> dict[str, Any]:
     """All that there is of a tenant, in the cluster, IAM and S3, without what moves by itself."""
     found: dict[str, Any] = {}
-    try:
-        found["namespace"] = _still(await kube.api.get(f"/api/v1/namespaces/{tenant}"))
-    except ToolError as error:
-        assert error.code is Code.NOT_FOUND
-    else:
+    if namespace := await _namespace(kube, tenant):
+        found["namespace"] = _still(namespace)
         for path in KINDS:
             for item in (await kube.api.get(path.format(tenant)))["items"]:
                 found[f"{path} {item['metadata']['name']}"] = _still(item)
@@ -52,10 +49,22 @@ async def traces(kube: Kube, aws: Any, tenant: str) -> dict[str, Any]:
     return found
 
 
+async def _namespace(kube: Kube, name: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = await kube.api.get(f"/api/v1/namespaces/{name}")
+    except ToolError as error:
+        if error.code is Code.NOT_FOUND:
+            return None
+        raise
+    return found
+
+
 def _still(item: dict[str, Any]) -> dict[str, Any]:
     moving = ("resourceVersion", "managedFields", "uid", "creationTimestamp", "generation")
     metadata = {k: v for k, v in item["metadata"].items() if k not in moving}
-    return {k: v for k, v in item.items() if k not in ("metadata", "status")} | {"metadata": metadata}
+    return {k: v for k, v in item.items() if k not in ("metadata", "status")} | {
+        "metadata": metadata
+    }
 
 
 async def ended(house: House, tool: str) -> State:

@@ -118,7 +118,9 @@ async def test_bad_arguments_are_named_without_being_echoed(
     assert await replicas(kube, tenant) == 2
 
 
-async def test_anothers_tenant_looks_like_one_that_does_not_exist(house: House, tenant: str) -> None:
+async def test_anothers_tenant_looks_like_one_that_does_not_exist(
+    house: House, tenant: str
+) -> None:
     stranger = Caller.of("mallory", grants={"other": Grant(role=Role.ADMIN, uid="u")})
     theirs = await house.call(stranger, "workload_list", tenant=tenant)
     nobodys = await house.call(stranger, "workload_list", tenant="t-nowhere")
@@ -179,7 +181,9 @@ async def test_the_cluster_sees_a_members_call_as_their_service_account(
     await kube.api.request("DELETE", path)
     async with asyncio.timeout(30):
         while True:
-            outcome = await house.call(user, "workload_scale", tenant=tenant, name="web", replicas=4)
+            outcome = await house.call(
+                user, "workload_scale", tenant=tenant, name="web", replicas=4
+            )
             if outcome.state is not State.SUCCEEDED:
                 break
             await house.call(OLIVIA, "workload_scale", tenant=tenant, name="web", replicas=3)
@@ -197,7 +201,9 @@ async def test_a_preview_shows_the_diff_and_does_nothing(
     arguments = {"tenant": tenant, "name": "web", "replicas": 5}
     outcome = await house.app.gate.call(OLIVIA, "workload_scale", arguments, preview=True)
     assert outcome.state is State.PLANNING
-    assert [(d.path, d.before, d.after) for d in outcome.changes[0].diff] == [("spec.replicas", 2, 5)]
+    assert [(d.path, d.before, d.after) for d in outcome.changes[0].diff] == [
+        ("spec.replicas", 2, 5)
+    ]
     assert await replicas(kube, tenant) == 2
     shown = await house.call(OLIVIA, "call_get", id=outcome.call_id)
     assert shown.error is not None

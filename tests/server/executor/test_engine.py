@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.executor.engine import Engine, Ended, Parked, Patience
+from server.executor.engine import Ended, Engine, Parked, Patience
 from server.executor.ledger import Ledger
 from server.journal import Journal
 from tools.errors import Code, ToolError
@@ -98,7 +98,8 @@ def drop(name: str, before: Json, needs: tuple[str, ...] = ()) -> Delete:
 
 BEFORE = {"b": {"v": 1}, "keep": {"v": 0}}
 UNDOABLE = Plan.of(
-    "three", [put("a", {"v": 1}), put("b", {"v": 2}, {"v": 1}, ("a",)), put("c", {"v": 3}, None, ("a",))]
+    "three",
+    [put("a", {"v": 1}), put("b", {"v": 2}, {"v": 1}, ("a",)), put("c", {"v": 3}, None, ("a",))],
 )
 DONE = {"a": {"v": 1}, "b": {"v": 2}, "c": {"v": 3}, "keep": {"v": 0}}
 FINAL = Plan.of(
@@ -250,7 +251,11 @@ async def test_what_does_not_take_effect_in_time_is_taken_back(ledger: Ledger) -
     shelf = Shelf({"web": {"replicas": 1}})
     shelf.unsettled["web"] = 10**6
     scale = Scale(
-        id="web", ref=ref("web"), replicas=3, seen=Seen(uid="1", value={"replicas": 1}), settle_s=0.05
+        id="web",
+        ref=ref("web"),
+        replicas=3,
+        seen=Seen(uid="1", value={"replicas": 1}),
+        settle_s=0.05,
     )
 
     async def give_up_waiting() -> None:
@@ -260,7 +265,9 @@ async def test_what_does_not_take_effect_in_time_is_taken_back(ledger: Ledger) -
             await asyncio.sleep(0.001)
         shelf.unsettled = {}
 
-    ended, _ = await asyncio.gather(carry(ledger, shelf, Plan.of("scale", [scale])), give_up_waiting())
+    ended, _ = await asyncio.gather(
+        carry(ledger, shelf, Plan.of("scale", [scale])), give_up_waiting()
+    )
     assert ended.state == "failed"
     assert ended.error is not None
     assert ended.error.code is Code.DEADLINE_EXCEEDED
@@ -299,7 +306,9 @@ async def test_frozen_nothing_begins_until_it_may_go_on(ledger: Ledger) -> None:
     assert (await running).state == "succeeded"
 
 
-async def test_taking_back_leaves_alone_what_somebody_else_changed_meanwhile(ledger: Ledger) -> None:
+async def test_taking_back_leaves_alone_what_somebody_else_changed_meanwhile(
+    ledger: Ledger,
+) -> None:
     shelf = Shelf(BEFORE)
     shelf.faults[2] = "die after"
     await die(ledger, shelf, UNDOABLE)
