@@ -1,29 +1,23 @@
-"""MutatingAdmissionPolicies, as far as they only write down values.
+"""MutatingAdmissionPolicies: carried out on the new objects that they and their bindings match.
 
-An expression made of literals (`Object{spec: Object.spec{nodeSelector: {"pool": "a"}}}`, or a list
-of `JSONPatch{...}`) is carried out on the objects that its policy and binding match. Anything that
-would have to be evaluated is stored and otherwise left alone.
+Expressions may use the part of CEL that `cel` understands; a policy that uses more is stored and
+otherwise left alone.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from typing import Any
 
-from .errors import ApiError
-from .fields import merge
+from .cel import EvaluationError, NotUnderstood, evaluate
+from .errors import ApiError, forbidden
+from .fields import Path, dotted, field_set, merge
 from .kinds import Kind, Kinds
 from .patches import json_patch
+from .schema import Shape
 from .selectors import labels_match
 from .store import Store
 
 Object = dict[str, Any]
-TOKENS = re.compile(
-    r"""\s*(?:(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<number>-?\d+(?:\.\d+)?)"""
-    r"""|(?P<name>[A-Za-z_][\w.]*)|(?P<sign>[{}\[\]:,]))"""
-)
-WORDS = {"true": True, "false": False, "null": None}
 
 
 class MutatingPolicies:
@@ -39,15 +33,37 @@ class MutatingPolicies:
         for record in self._store.records(self._binding):
             spec = record.object["spec"]
             policy = self._store.get(self._policy, "", spec.get("policyName", ""))
-            if policy is None or policy.object["spec"].get("matchConditions"):
+            if policy is None:
                 continue
             constraints = policy.object["spec"].get("matchConstraints", {})
             chosen = spec.get("matchResources")
             if _matches(constraints, kind, obj, namespace) and (
                 not chosen or _matches(chosen, kind, obj, namespace)
             ):
-                for mutation in policy.object["spec"].get("mutations", ()):
-                    _carry_out(mutation, kind, obj)
+                self._mutate(policy.object, record.object, kind, obj, namespace)
+
+    def _mutate(
+        self, policy: Object, binding: Object, kind: Kind, obj: Object, namespace: Object | None
+    ) -> None:
+        spec = policy["spec"]
+        try:
+            for condition in spec.get("matchConditions", ()):
+                if not evaluate(condition["expression"], _known(obj, namespace)):
+                    return
+            for mutation in spec.get("mutations", ()):
+                _carry_out(mutation, kind, obj, _known(obj, namespace))
+        except NotUnderstood:
+            return
+        except (EvaluationError, ApiError) as wrong:
+            if spec.get("failurePolicy") == "Ignore":
+                return
+            named = f"{policy['metadata']['name']}' with binding '{binding['metadata']['name']}"
+            why = f"policy '{named}' denied request: {wrong}"
+            raise forbidden(kind, obj["metadata"].get("name", ""), why) from wrong
+
+
+def _known(obj: Object, namespace: Object | None) -> Object:
+    return {"object": obj, "oldObject": None, "namespaceObject": namespace}
 
 
 def _matches(match: Object, kind: Kind, obj: Object, namespace: Object | None) -> bool:
@@ -74,94 +90,22 @@ def _rule_matches(rule: Object, kind: Kind) -> bool:
     )
 
 
-def _carry_out(mutation: Object, kind: Kind, obj: Object) -> None:
+def _carry_out(mutation: Object, kind: Kind, obj: Object, variables: Object) -> None:
     if mutation.get("patchType") == "ApplyConfiguration":
-        applied = literal(mutation["applyConfiguration"]["expression"])
-        if isinstance(applied, dict):
-            # What an apply would replace in an atomic list is added to here: tolerations.
-            extra = applied.get("spec", {}).get("tolerations", [])
-            have = obj.get("spec", {}).get("tolerations", [])
-            merged = merge(kind.shape, obj, applied)
-            if extra:
-                merged["spec"]["tolerations"] = have + [t for t in extra if t not in have]
-            obj.update(merged)
+        applied = evaluate(mutation["applyConfiguration"]["expression"], variables)
+        if atomic := [
+            dotted(path) for path in field_set(kind.shape, applied) if _is_atomic(kind.shape, path)
+        ]:
+            raise EvaluationError(
+                "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: "
+                + ", ".join(atomic)
+            )
+        obj.update(merge(kind.shape, obj, applied))
     elif mutation.get("patchType") == "JSONPatch":
-        steps = literal(mutation["jsonPatch"]["expression"])
-        if isinstance(steps, list):
-            try:
-                obj.update(json_patch(obj, steps))
-            except ApiError:
-                return
+        obj.update(json_patch(obj, evaluate(mutation["jsonPatch"]["expression"], variables)))
 
 
-def literal(expression: str) -> Any:
-    """The value of an expression that is only literals, or None."""
-    try:
-        tokens = _tokens(expression)
-        value = _value(tokens)
-        return None if next(tokens, None) else value
-    except (ValueError, StopIteration):
-        return None
-
-
-def _tokens(text: str) -> Iterator[tuple[str, str]]:
-    at = 0
-    text = text.strip()
-    while at < len(text):
-        match = TOKENS.match(text, at)
-        if not match or match.lastgroup is None:
-            raise ValueError(text[at:])
-        at = match.end()
-        yield match.lastgroup, match[match.lastgroup]
-
-
-def _value(tokens: Iterator[tuple[str, str]]) -> Any:
-    sort, text = next(tokens)
-    if sort == "text":
-        return re.sub(r"\\(.)", r"\1", text[1:-1])
-    if sort == "number":
-        return float(text) if "." in text else int(text)
-    if sort == "name":
-        if text in WORDS:
-            return WORDS[text]
-        sort, text = next(tokens)
-    if text == "{":
-        return _map(tokens)
-    if text == "[":
-        return _list(tokens)
-    raise ValueError(text)
-
-
-def _map(tokens: Iterator[tuple[str, str]]) -> Object:
-    found: Object = {}
-    while (token := next(tokens)) != ("sign", "}"):
-        if token == ("sign", ","):
-            continue
-        key = token[1][1:-1] if token[0] == "text" else token[1]
-        if next(tokens) != ("sign", ":"):
-            raise ValueError(key)
-        found[key] = _value(tokens)
-    return found
-
-
-def _list(tokens: Iterator[tuple[str, str]]) -> list[Any]:
-    found: list[Any] = []
-    pending = list(_until_closed(tokens))
-    inner = iter(pending)
-    while True:
-        try:
-            found.append(_value(inner))
-        except StopIteration:
-            return found
-        if next(inner, None) is None:
-            return found
-
-
-def _until_closed(tokens: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    depth = 1
-    for token in tokens:
-        depth += {"[": 1, "]": -1}.get(token[1], 0) if token[0] == "sign" else 0
-        if not depth:
-            return
-        yield token
-    raise ValueError("a list that does not end")
+def _is_atomic(shape: Shape, path: Path) -> bool:
+    for element in path:
+        shape = (shape.item or shape) if element[0] == "k" else shape.child(element[2:])
+    return shape.atomic or (shape.form == "list" and not shape.keys)

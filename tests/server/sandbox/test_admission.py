@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from server.sandbox.policies import literal
+from server.sandbox.cel import EvaluationError, NotUnderstood, evaluate
 
 from .conftest import APPLY, Client, Object, container, deployment, job, pod, shell
 
@@ -180,13 +180,20 @@ def test_a_job_may_not_restart_always_and_its_template_stays(kube: Client, space
     assert "field is immutable" in refusal["message"]
 
 
-def test_a_literal_mutating_policy_puts_pods_into_their_pool(kube: Client, space: str) -> None:
-    group = "/apis/admissionregistration.k8s.io/v1"
-    expression = (
-        'Object{spec: Object.spec{nodeSelector: {"pilothouse.dev/pool": "reserved"}, tolerations: '
-        '[Object.spec.tolerations{key: "pilothouse.dev/pool", operator: "Equal", '
-        'value: "reserved", effect: "NoSchedule"}]}}'
-    )
+PLACING = """
+(has(object.spec.nodeSelector) ? [] : [JSONPatch{
+  op: "add", path: "/spec/nodeSelector", value: Object.spec.nodeSelector{}}]) +
+[JSONPatch{op: "add",
+  path: "/spec/nodeSelector/" + jsonpatch.escapeKey("pilothouse.dev/pool"), value: "reserved"}] +
+(has(object.spec.tolerations) && object.spec.tolerations.exists(t,
+  has(t.key) && t.key == "pilothouse.dev/pool") ? [] : [JSONPatch{
+  op: "add", path: "/spec/tolerations/-", value: Object.spec.tolerations{
+    key: "pilothouse.dev/pool", operator: "Equal", value: "reserved", effect: "NoSchedule"}}])
+"""
+GROUP = "/apis/admissionregistration.k8s.io/v1"
+
+
+def policy(space: str, expression: str, **more: Any) -> Object:
     rule = {
         "apiGroups": [""],
         "apiVersions": ["v1"],
@@ -194,40 +201,71 @@ def test_a_literal_mutating_policy_puts_pods_into_their_pool(kube: Client, space
         "resources": ["pods"],
     }
     selector = {"matchLabels": {"kubernetes.io/metadata.name": space}}
-    kube.apply(
-        f"{group}/mutatingadmissionpolicies/{space}",
-        {
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "MutatingAdmissionPolicy",
-            "metadata": {"name": space},
-            "spec": {
-                "reinvocationPolicy": "Never",
-                "matchConstraints": {"resourceRules": [rule], "namespaceSelector": selector},
-                "mutations": [
-                    {
-                        "patchType": "ApplyConfiguration",
-                        "applyConfiguration": {"expression": expression},
-                    }
-                ],
-            },
-        },
-    )
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingAdmissionPolicy",
+        "metadata": {"name": space},
+        "spec": {
+            "reinvocationPolicy": "Never",
+            "matchConstraints": {"resourceRules": [rule], "namespaceSelector": selector},
+            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": expression}}],
+        }
+        | more,
+    }
+
+
+def bind(kube: Client, space: str) -> None:
+    binding = {"metadata": {"name": space}, "spec": {"policyName": space}}
+    kube.create(f"{GROUP}/mutatingadmissionpolicybindings", binding)
+
+
+def test_a_mutating_policy_puts_pods_into_their_pool_once_it_is_bound(
+    kube: Client, space: str
+) -> None:
+    kube.apply(f"{GROUP}/mutatingadmissionpolicies/{space}", policy(space, PLACING))
     pods = f"/api/v1/namespaces/{space}/pods"
     assert "nodeSelector" not in kube.create(pods, pod("before", container()))["spec"]
-    binding = {"metadata": {"name": space}, "spec": {"policyName": space}}
-    kube.create(f"{group}/mutatingadmissionpolicybindings", binding)
-    kube.create(pods, pod("after", container()))
+    bind(kube, space)
+    kube.create(pods, pod("after", container(), nodeSelector={"kubernetes.io/os": "linux"}))
     placed = kube.until(f"{pods}/after", lambda p: p["spec"].get("nodeName"))
     assert placed["spec"]["nodeName"] == "node-3"
+    assert len(placed["spec"]["nodeSelector"]) == 2
     assert len(placed["spec"]["tolerations"]) == 3
 
 
-def test_expressions_that_compute_are_left_alone() -> None:
-    assert literal('[JSONPatch{op: "add", path: "/a", value: [1, true, null]}]') == [
-        {"op": "add", "path": "/a", "value": [1, True, None]}
-    ]
-    assert literal('Object{metadata: Object.metadata{name: object.metadata.name + "x"}}') is None
-    assert literal("has(object.spec) ? {} : {}") is None
+def test_a_policy_that_fails_refuses_unless_it_says_to_ignore_that(
+    kube: Client, space: str
+) -> None:
+    path = f"{GROUP}/mutatingadmissionpolicies/{space}"
+    pods = f"/api/v1/namespaces/{space}/pods"
+    broken = '[JSONPatch{op: "add", path: "/a", value: object.spec.nothing}]'
+    kube.apply(path, policy(space, broken))
+    bind(kube, space)
+    refusal = kube.refused("POST", pods, pod("p", container()))
+    assert refusal["message"].endswith("denied request: no such key: nothing")
+    atomic = {"expression": 'Object{spec: Object.spec{nodeSelector: {"a": "b"}}}'}
+    mutation = {"patchType": "ApplyConfiguration", "applyConfiguration": atomic}
+    kube.apply(path, policy(space, "", mutations=[mutation]))
+    refusal = kube.refused("POST", pods, pod("p", container()))
+    assert refusal["message"].endswith("atomic arrays, maps or structs: .spec.nodeSelector")
+    kube.apply(path, policy(space, broken, failurePolicy="Ignore"))
+    kube.create(pods, pod("p", container()))
+
+
+def test_expressions_are_evaluated_as_far_as_they_are_understood() -> None:
+    known = {"object": {"a": [1, 2], "b": {"c/d": "e"}}}
+    for expression, value in (
+        ("size(object.a) == 2 && !has(object.z)", True),
+        ('object.b["c/d"].startsWith("e") || false', True),
+        ("object.a.all(x, x > 0) ? {'y': -1} : {}", {"y": -1}),
+        ("3 in object.a", False),
+        ("Object{a: Object.a{b: [true, null, 1.5]}}", {"a": {"b": [True, None, 1.5]}}),
+    ):
+        assert evaluate(expression, known) == value
+    with pytest.raises(EvaluationError):
+        evaluate("object.z.y", known)
+    with pytest.raises(NotUnderstood):
+        evaluate("object.a.map(x, x + 1)", known)
 
 
 def test_a_pod_of_an_unknown_service_account_is_refused(kube: Client, space: str) -> None:

@@ -317,9 +317,10 @@ def test_a_pod_of_two_containers_wants_to_know_whose_log(kube: Client, space: st
 
 
 def test_a_disruption_budget_holds_evictions_up(kube: Client, space: str) -> None:
-    path = f"/apis/apps/v1/namespaces/{space}/deployments/web"
-    kube.apply(path, deployment("web", 2))
-    kube.until(path, rolled_out(2))
+    for name in ("one", "two"):
+        body = pod(name, container())
+        body["metadata"]["labels"] = {"app": "web"}
+        kube.create(POD.format(space), body)
     budget = {
         "metadata": {"name": "web"},
         "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}},
@@ -327,10 +328,9 @@ def test_a_disruption_budget_holds_evictions_up(kube: Client, space: str) -> Non
     budgets = f"/apis/policy/v1/namespaces/{space}/poddisruptionbudgets"
     kube.create(budgets, budget)
     kube.until(f"{budgets}/web", lambda b: b["status"]["disruptionsAllowed"] == 1)
-    one, two = names(kube.get(POD.format(space)))
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction"}
-    kube.create(f"{POD.format(space)}/{one}/eviction", eviction)
-    refusal = kube.refused("POST", f"{POD.format(space)}/{two}/eviction", eviction)
+    kube.create(f"{POD.format(space)}/one/eviction", eviction)
+    refusal = kube.refused("POST", f"{POD.format(space)}/two/eviction", eviction)
     assert (refusal["code"], refusal["reason"]) == (429, "TooManyRequests")
 
 
