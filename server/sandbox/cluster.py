@@ -169,6 +169,8 @@ class PracticeCluster:
             date_header=False,
             http=self._protocol(),
             timeout_graceful_shutdown=1,
+            # A client that comes back after a pause must not find its connection just closed.
+            timeout_keep_alive=600,
         )
         self._server = _Server(config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
