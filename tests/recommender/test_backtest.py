@@ -1,0 +1,124 @@
+"""The backtest's figures, by hand where they can be had, and on recorded usage where it is there."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recommender.backtest import BASELINES, BacktestSettings, Policy, backtest
+from recommender.model import RecommenderError
+from recommender.traces import Traces, on_grid, read_traces
+
+RECORDED = Path(__file__).parents[3] / "shared" / "data"
+recorded = pytest.mark.skipif(not RECORDED.exists(), reason="the recorded usage is not here")
+
+
+def constant(level):
+    return Policy(str(level), cpu=lambda past, step, current: np.full(len(past), float(level)))
+
+
+def traces(*series, step=3600.0, what="cpu"):
+    return Traces(
+        tuple(f"s{i}" for i in range(len(series))), 0.0, step, {what: np.array(series, float)}
+    )
+
+
+def test_slack_minutes_and_what_went_unserved_are_as_defined():
+    usage = [1.0] * 23 + [3.0]
+    row = backtest(traces(usage * 4), [constant(2)])["cpu"][0]
+    assert row["slack"] == pytest.approx(23 * 0.5 / 24)
+    assert row["under"] == 60
+    assert row["unserved"] == pytest.approx(1 / 26)
+    assert row["exceeded"] == 1
+    assert row["series_days"] == 1
+
+
+def test_a_change_inside_the_dead_band_is_not_made():
+    asked = iter([1.0, 1.09, 1.2, 1.2])
+    policy = Policy("moves", cpu=lambda past, step, current: np.array([next(asked)]))
+    row = backtest(traces([1.0] * 24 * 7), [policy])["cpu"][0]
+    assert row["changes"] == pytest.approx(1 / 3)
+    assert row["slack"] == pytest.approx((0 + 0 + 2 * (1 - 1 / 1.2)) / 4)
+
+
+def test_a_policy_sees_at_most_seven_days_and_nothing_of_the_day_it_acts_for():
+    seen = []
+    days = np.repeat(np.arange(12.0), 24)
+
+    def watch(past, step, current):
+        seen.append((past.min(), past.max()))
+        return np.ones(1)
+
+    backtest(traces(days), [Policy("watch", cpu=watch)])
+    assert seen == [(max(0, d - 7), d - 1) for d in range(3, 12)]
+
+
+def test_days_without_data_are_not_counted():
+    usage = np.array([1.0] * 24 * 6)
+    usage[4 * 24 : 5 * 24] = np.nan
+    row = backtest(traces(usage), [constant(2)])["cpu"][0]
+    assert row["series_days"] == 2
+    assert row["slack"] == 0.5
+
+
+def test_a_recording_that_is_too_short_says_so():
+    with pytest.raises(RecommenderError, match="2 days are too few"):
+        backtest(traces([1.0] * 48), [constant(2)])
+
+
+def test_what_is_not_recorded_is_left_out():
+    assert "memory" not in backtest(traces([1.0] * 24 * 5), [BASELINES["krr"]])
+
+
+def test_samples_in_any_order_with_gaps_come_onto_an_even_grid():
+    day = 86400.0
+    found = on_grid(
+        ["b", "a", "a", "a", "b"], np.array([day, 600, 0, 300, day + 300]), {"cpu": np.arange(5.0)}
+    )
+    assert found.series == ("a", "b")
+    assert found.step == 300
+    assert found.days == 2
+    assert found.values["cpu"][0, :4].tolist()[:3] == [2, 3, 1]
+    assert np.isnan(found.values["cpu"][0, 3])
+    assert found.values["cpu"][1, 288:290].tolist() == [0, 4]
+
+
+def test_a_file_of_another_kind_is_refused_with_what_is_needed(tmp_path):
+    wrong = tmp_path / "wrong.parquet"
+    wrong.write_text("no")
+    with pytest.raises(RecommenderError, match="cannot be read"):
+        read_traces(wrong)
+
+
+@recorded
+def test_the_baselines_do_on_recorded_jobs_as_was_measured():
+    found = backtest(
+        read_traces(RECORDED / "cluster_jobs.parquet"), [BASELINES["krr"], BASELINES["vpa"]]
+    )
+    (krr, vpa), (krr_memory, vpa_memory) = found["cpu"], found["memory"]
+    assert krr["slack"] == pytest.approx(0.205, abs=5e-4)
+    assert krr["under"] == pytest.approx(94, abs=0.5)
+    assert krr["unserved"] == pytest.approx(0.0063, abs=5e-5)
+    assert vpa["slack"] == pytest.approx(0.285, abs=6e-4)
+    assert vpa["under"] == pytest.approx(25, abs=0.5)
+    assert vpa["unserved"] == pytest.approx(0.0024, abs=5e-5)
+    assert (krr_memory["slack"], krr_memory["exceeded"]) == pytest.approx((0.277, 0.012), abs=5e-4)
+    assert (vpa_memory["slack"], vpa_memory["exceeded"]) == pytest.approx((0.263, 0.037), abs=5e-4)
+    assert krr["changes"] + krr_memory["changes"] == pytest.approx(0.09, abs=5e-3)
+    assert vpa["changes"] + vpa_memory["changes"] == pytest.approx(0.29, abs=5e-3)
+
+
+@recorded
+def test_the_autoscaler_does_on_recorded_requests_as_was_measured():
+    policies = [BASELINES["hpa"], BASELINES["hpa-schedule"]]
+    hpa, schedule = backtest(read_traces(RECORDED / "web_requests.parquet"), policies)["replicas"]
+    assert (hpa["replicas"], hpa["under"], hpa["saturated"]) == pytest.approx(
+        (1.31, 186, 22), rel=0.02
+    )
+    assert (schedule["replicas"], schedule["under"]) == pytest.approx((2.09, 10.8), rel=0.02)
+    assert schedule["saturated"] < 0.2
+
+
+def test_the_settings_say_from_which_day_it_counts():
+    early = backtest(traces([1.0] * 48), [constant(2)], settings=BacktestSettings(first=1))
+    assert early["cpu"][0]["series_days"] == 1
