@@ -184,7 +184,10 @@ def make_backends(settings: Settings) -> Backends:
     apis = {n: Api(n, c.kubeconfig, c.context) for n, c in settings.all_clusters.items()}
     aws = None
     if aws_is_configured(settings):
-        aws = AwsWrites(**settings.aws.model_dump())
+        issuers = {n: c.oidc_provider for n, c in settings.all_clusters.items()}
+        issuers[""] = settings.aws.oidc_provider
+        options = settings.aws.model_dump(exclude={"oidc_provider"})
+        aws = AwsWrites(**options, oidc_providers=issuers)
     return Backends(apis, aws)
 
 

@@ -25,6 +25,7 @@ from server.decisions import Decisions
 from server.executor.engine import Engine
 from server.keeper import Keeper
 from server.masking import Stream, mask
+from server.plain import fit_key, plain
 from server.policy import Policy, Question, Situation, Verdict
 from server.previews import previewed
 from server.reach import Backends, Bound
@@ -114,6 +115,7 @@ class LocalGate:
         )
         self._tools = catalog()
         self._stopping = False
+        self._checked = False
 
     async def start(self) -> None:
         """Take up what a stop or a crash left unfinished."""
@@ -151,6 +153,7 @@ class LocalGate:
         began = time.perf_counter()
         asked: _Asked | None = None
         try:
+            arguments, key = plain(arguments), fit_key(key or None)
             asked = await self._admit(caller, tool, arguments)
             if asked.tool.effect is Effect.WRITE:
                 outcome = await self._write(asked, key, preview, wait_s, progress)
@@ -178,6 +181,7 @@ class LocalGate:
         outcome = Outcome(state=State.SUCCEEDED, tool=tool)
         masked = _Masked()
         try:
+            arguments = plain(arguments)
             asked = await self._admit(caller, tool, arguments)
             if asked.tool.effect is not Effect.STREAM:
                 raise ToolError(Code.INVALID_ARGUMENT, f"{tool} does not stream.", "Call it.")
@@ -228,9 +232,13 @@ class LocalGate:
         self, caller: Caller, tool: Tool, raw: Mapping[str, Any]
     ) -> tuple[Tool, str | None]:
         """Undoing a call is judged as that call is: by its role, its scope and its tenant."""
-        if tool.name != "call_undo" or not isinstance(raw.get("id"), str):
+        if tool.name != "call_undo":
             return tool, None
-        call = await self._decisions(caller).call(raw["id"])
+        try:
+            which = tool.arguments.model_validate(raw)
+        except ValidationError:
+            return tool, None  # and refused for it, once it is known that they may ask
+        call = await self._decisions(caller).call(which.id)  # type: ignore[attr-defined]
         first = self._tools.get(call.tool)
         if first is None:
             return tool, call.tenant
@@ -398,11 +406,20 @@ class LocalGate:
     # ---- what a call reaches, and what is asked about it later
 
     async def _bind(self, asked: _Asked) -> Bound:
+        if asked.tool.effect is Effect.WRITE:
+            await self._same_clusters()
         if asked.tool.runs_as == "platform":
             await self.backends.connect()
         return self.backends.bind(
             asked.caller, asked.tool, asked.tenant, asked.situation.role, asked.tenant_name
         )
+
+    async def _same_clusters(self) -> None:
+        """Before the first change: is each cluster still the one that the journal speaks of?"""
+        if not self._checked:
+            seen = await self.backends.identities()
+            await self.records.same_clusters(seen)
+            self._checked = seen.keys() == self.backends.apis.keys()
 
     def _context(
         self, asked: _Asked, bound: Bound, call_id: str, progress: Progress | None
@@ -481,6 +498,7 @@ class LocalGate:
         if not verdict.allowed:
             raise not_yours(caller, tool, situation, verdict)
         tenant = await self.tenants.find(situation.tenant) if situation.tenant else None
+        await self._same_clusters()
         await self.backends.connect()
         return self.backends.bind(caller, tool, tenant, situation.role, situation.tenant)
 
@@ -501,8 +519,8 @@ class LocalGate:
         tenant = asked.tenant_name if asked else arguments.get("tenant", "")
         self.audit.note(
             caller=caller,
-            tool=tool[:64],
-            tenant=str(tenant)[:64],
+            tool=tool,
+            tenant=tenant if isinstance(tenant, str) else "",
             outcome=outcome,
             policy=asked.verdict.policy if asked else "",
             duration_ms=(time.perf_counter() - began) * 1000,

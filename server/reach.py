@@ -61,6 +61,20 @@ class Backends:
             with suppress(ToolError):
                 await self.aws.connected()
 
+    async def identities(self) -> dict[str, str]:
+        """What tells each cluster from every other: the uid of its `kube-system`, where it can be
+        read."""
+        path = "/api/v1/namespaces/kube-system"
+
+        async def uid(api: Any) -> str:
+            try:
+                return str((await api.get(path))["metadata"]["uid"])
+            except (ToolError, KeyError, TypeError):
+                return ""
+
+        uids = await asyncio.gather(*(uid(api) for api in self.apis.values()))
+        return {name: uid for name, uid in zip(self.apis, uids, strict=True) if uid}
+
     def bind(
         self, caller: Caller, tool: Tool, tenant: TenantRef | None, role: Role | None, about: str
     ) -> Bound:

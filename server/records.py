@@ -1,7 +1,7 @@
 """Calls as the journal keeps them, and the few ways in which they move from state to state."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -198,6 +198,20 @@ class Records:
                 connection.execute(sa.insert(meta).values(key=key, value=value))
 
         await self.journal.run(put)
+
+    async def same_clusters(self, seen: Mapping[str, str]) -> None:
+        """Remember which cluster each name stands for. Raises `ToolError` when one of them now
+        stands for another, whose objects the recorded calls do not mean."""
+        known: dict[str, str] = await self.get_meta("clusters") or {}
+        for name in seen.keys() & known.keys():
+            if seen[name] != known[name]:
+                raise ToolError(
+                    Code.FAILED_PRECONDITION,
+                    f"The state belongs to another cluster {name} than the one that answers.",
+                    "Check --kubeconfig and --context, or name another --state directory.",
+                )
+        if seen.keys() - known.keys():
+            await self.set_meta("clusters", {**known, **seen})
 
     async def keep_job(self, tenant: str, uid: str, job: str, result: dict[str, Any]) -> None:
         now = self.clock()

@@ -40,6 +40,7 @@ class ClusterConfig(Part):
 
     kubeconfig: str = Field("", description="kubeconfig file; in-cluster if there is none")
     context: str = Field("", description="context in it; its current one if empty")
+    oidc_provider: str = Field("", description="its OIDC issuer; `aws.oidc_provider` if empty")
 
 
 class AwsConfig(Part):

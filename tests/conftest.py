@@ -3,11 +3,13 @@
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 import yaml
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ async def aws(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> "AwsWrites":
     account = AwsWrites(
         region="eu-west-1",
         bucket="tenants",
-        oidc_provider="https://oidc.example/id/1",
+        oidc_providers={"": "https://oidc.example/id/1"},
         endpoint=moto_url,
     )
     where = {"LocationConstraint": "eu-west-1"}
@@ -68,19 +70,41 @@ class Kube:
     kubeconfig: str
 
 
-@pytest.fixture(params=["practice", "real"])
-async def kube(request: pytest.FixtureRequest) -> AsyncIterator[Kube]:
-    """The practice cluster always, and a real one where PILOTHOUSE_TEST_KUBECONFIG names it."""
-    from tools.backends.kubernetes import Api
+CLUSTERS = ["practice", "real"]
 
+
+@pytest.fixture(params=CLUSTERS)
+async def kube(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kube]:
+    """The practice cluster always, and a real one where PILOTHOUSE_TEST_KUBECONFIG names it."""
+    async with reached(_kubeconfig(request, tmp_path)) as kube:
+        yield kube
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=CLUSTERS)
+async def shared_kube(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Kube]:
+    """As `kube`, for the tests of a module that share what they are done on."""
+    async with reached(_kubeconfig(request, tmp_path_factory.mktemp("kube"))) as kube:
+        yield kube
+
+
+def _kubeconfig(request: pytest.FixtureRequest, folder: Path) -> str:
     if request.param == "real":
         kubeconfig = os.environ.get("PILOTHOUSE_TEST_KUBECONFIG", "")
         if not kubeconfig:
             pytest.skip("PILOTHOUSE_TEST_KUBECONFIG names no cluster")
-    else:
-        practice = request.getfixturevalue("practice")
-        kubeconfig = str(request.getfixturevalue("tmp_path") / "kubeconfig")
-        practice.kubeconfig(path=kubeconfig)
+        return kubeconfig
+    practice = request.getfixturevalue("practice")
+    practice.kubeconfig(path=folder / "kubeconfig")
+    return str(folder / "kubeconfig")
+
+
+@asynccontextmanager
+async def reached(kubeconfig: str) -> AsyncIterator[Kube]:
+    """A cluster with the shipped roles in it."""
+    from tools.backends.kubernetes import Api
+
     api = Api("test", kubeconfig)
     documents = yaml.safe_load_all((ROOT / "deploy" / "clusterroles.yaml").read_text())
     for role in (d for d in documents if d["kind"] == "ClusterRole"):

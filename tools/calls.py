@@ -12,7 +12,7 @@ from tools.plan import Preview
 
 
 class Role(StrEnum):
-    """A role in a tenant, or over the platform (`operator`); each can do what those before it can."""
+    """A role in a tenant, or over the platform (`operator`); each can do what those before can."""
 
     VIEWER = "viewer"
     USER = "user"

@@ -181,8 +181,9 @@ class Aws(Looks, Protocol):
         """Objects and bytes under a prefix (counted up to `most`)."""
         ...
 
-    def trust(self, tenant: str, uid: str) -> dict[str, Any]:
-        """The trust policy of a tenant's role: IRSA or Pod Identity, as configured."""
+    def trust(self, tenant: str, cluster: str) -> dict[str, Any]:
+        """The trust policy of a tenant's role: IRSA (each cluster has an issuer of its own) or Pod
+        Identity, as configured."""
         ...
 
 

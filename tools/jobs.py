@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from tools import job_status
+from tools.backends.aws.policies import WORKLOAD
 from tools.calls import Role
 from tools.context import Context
 from tools.errors import Code, ToolError
@@ -130,7 +131,7 @@ async def create(ctx: Context, args: JobCreate) -> Plan:
     change = Create(
         id="job",
         ref=ref,
-        body=manifest(args, ctx),
+        body=manifest(args, ctx, await _account(ctx, args.tenant)),
         await_end=args.wait,
         settle_s=args.timeout_s + GRACE_S,
     )
@@ -150,7 +151,13 @@ def generated(image: str) -> str:
     return f"{stem}-{secrets.token_hex(4)}"
 
 
-def manifest(args: JobCreate, ctx: Context) -> dict[str, Any]:
+async def _account(ctx: Context, namespace: str) -> str:
+    """The ServiceAccount that has the tenant's IAM role; a plain namespace has none."""
+    ref = ctx.cluster.ref("v1/ServiceAccount", WORKLOAD, namespace)
+    return WORKLOAD if await ctx.cluster.find(ref) else "default"
+
+
+def manifest(args: JobCreate, ctx: Context, account: str) -> dict[str, Any]:
     """The Job, with the least rights that a container can run with."""
     labels = {MANAGED_BY: OURS}
     env: list[dict[str, Any]] = [{"name": k, "value": v} for k, v in args.env.items()]
@@ -187,6 +194,7 @@ def manifest(args: JobCreate, ctx: Context) -> dict[str, Any]:
                 "metadata": {"labels": labels},
                 "spec": {
                     "restartPolicy": "Never",
+                    "serviceAccountName": account,
                     "automountServiceAccountToken": False,
                     "securityContext": context,
                     "containers": [container],

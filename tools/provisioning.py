@@ -151,7 +151,7 @@ def desired(
             PutRole(
                 id="role",
                 ref=role,
-                trust=aws.trust(spec.name, spec.uid),
+                trust=aws.trust(spec.name, spec.cluster),
                 policy=reach(aws.arn(prefix)),
                 tags=tags,
                 boundary=aws.boundary,

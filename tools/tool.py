@@ -1,4 +1,4 @@
-"""A tool is data: its name, schemas, hints and handler in one record, declared next to each other."""
+"""A tool is data: its name, schemas, hints and handler in one record, declared together."""
 
 import inspect
 import re

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -190,11 +190,10 @@ async def _aws(aws: Any) -> AsyncIterator[Finding]:
             yield Finding("AWS: bucket", f"{aws.bucket}: {wrong.wrong}", mend)
         else:
             yield Finding("AWS: bucket", said=aws.bucket)
-    if provider := aws.provider_arn:
+    for provider in aws.provider_arns:
         arn = {"OpenIDConnectProviderArn": provider}
-        _, wrong = await _tried(
-            "AWS: OIDC provider", lambda: aws.call("iam", "get_open_id_connect_provider", **arn)
-        )
+        ask = partial(aws.call, "iam", "get_open_id_connect_provider", **arn)
+        _, wrong = await _tried("AWS: OIDC provider", ask)
         issuer = provider.partition(":oidc-provider/")[2]
         mend = f"aws iam create-open-id-connect-provider --url https://{issuer}"
         yield (
@@ -216,10 +215,12 @@ async def _tried(what: str, ask: Callable[[], Awaitable[Any]]) -> tuple[Any, Fin
 
 def cluster_roles() -> list[dict[str, Any]]:
     """What deploy/clusterroles.yaml holds."""
+    from importlib.resources import files
+
     import yaml
 
-    file = Path(__file__).parents[2] / "deploy" / "clusterroles.yaml"
-    return [body for body in yaml.safe_load_all(file.read_text()) if body]
+    text = files("deploy").joinpath("clusterroles.yaml").read_text()
+    return [body for body in yaml.safe_load_all(text) if body]
 
 
 def _show(finding: Finding) -> None:

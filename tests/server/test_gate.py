@@ -495,3 +495,17 @@ async def test_every_call_is_on_record_reads_and_refusals_too(house: House, tena
     rows = await house.app.journal.run(lambda c: c.execute(query).all())
     assert ("workload_list", "succeeded", "", "role-covers-tool") in rows
     assert ("workload_scale", "denied", "permission_denied") in {row[:3] for row in rows}
+
+
+async def test_state_from_another_cluster_is_not_used_for_this_one(
+    house: House, tenant: str, kube: Kube
+) -> None:
+    """Names alone say little: `default` is what every first cluster is called."""
+    records = house.app.local_gate.records
+    await records.set_meta("clusters", {"default": "the-uid-of-another"})
+    house.app.local_gate._checked = False
+    outcome = await house.call(OLIVIA, "workload_scale", tenant=tenant, name="web", replicas=3)
+    assert outcome.error is not None
+    assert outcome.error.code is Code.FAILED_PRECONDITION
+    assert "another cluster" in outcome.error.message
+    assert await replicas(kube, tenant) == 2

@@ -23,19 +23,29 @@ def test_a_secret_is_known_by_its_shape_wherever_it_stands(secret: str) -> None:
     assert "here: " in said
 
 
-@pytest.mark.parametrize("key", ["password", "DB_PASSWORD", "api_key", "apiToken", "clientSecret", "aws_secret_access_key"])
+@pytest.mark.parametrize(
+    "key",
+    ["password", "DB_PASSWORD", "api_key", "apiToken", "clientSecret", "aws_secret_access_key"],
+)
 def test_a_secret_is_known_by_the_name_of_its_key(key: str) -> None:
     assert mask({key: "hunter2"}) == {key: MASK}
     assert mask({"name": key, "value": "hunter2"}) == {"name": key, "value": MASK}
 
 
-@pytest.mark.parametrize("key", ["secretName", "tokenExpirationSeconds", "passwordPolicy", "keyring", "tokens"])
+@pytest.mark.parametrize(
+    "key", ["secretName", "tokenExpirationSeconds", "passwordPolicy", "keyring", "tokens"]
+)
 def test_what_only_speaks_of_secrets_stays(key: str) -> None:
     assert mask({key: "plain"}) == {key: "plain"}
 
 
 def test_the_data_of_a_secret_is_masked_and_its_keys_stay() -> None:
-    secret = {"kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "Yg=="}, "stringData": {"c": "d"}}
+    secret = {
+        "kind": "Secret",
+        "metadata": {"name": "s"},
+        "data": {"a": "Yg=="},
+        "stringData": {"c": "d"},
+    }
     assert mask(secret) == {
         "kind": "Secret",
         "metadata": {"name": "s"},
@@ -59,7 +69,9 @@ def test_ordinary_text_is_the_same_object() -> None:
 def test_a_secret_cut_in_two_by_a_stream_is_masked_too(secret: str, size: int) -> None:
     text = f"before\nvalue {secret} end\nafter\n"
     stream = Stream()
-    said = "".join(stream.feed(text[i : i + size]) for i in range(0, len(text), size)) + stream.end()
+    said = (
+        "".join(stream.feed(text[i : i + size]) for i in range(0, len(text), size)) + stream.end()
+    )
     for line in secret.splitlines():
         assert line not in said
     assert said.startswith("before\n")

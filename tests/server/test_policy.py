@@ -31,8 +31,12 @@ def a_tool(name: str = "workload_scale", **fields: object) -> Tool:
 
 SCALE = a_tool()
 CREATE = a_tool("tenant_create", role=Role.OPERATOR, scope="platform")
-APPROVE = a_tool("call_approve", effect=Effect.DECIDE, scope="platform", role=Role.VIEWER, people_only=True)
-CONFIRM = a_tool("call_confirm", effect=Effect.DECIDE, scope="platform", role=Role.VIEWER, people_only=True)
+APPROVE = a_tool(
+    "call_approve", effect=Effect.DECIDE, scope="platform", role=Role.VIEWER, people_only=True
+)
+CONFIRM = a_tool(
+    "call_confirm", effect=Effect.DECIDE, scope="platform", role=Role.VIEWER, people_only=True
+)
 PERSON = Caller.of("alice")
 AGENT = Caller.of("alice-agent", person="alice", agent=True, door="mcp")
 
@@ -44,7 +48,13 @@ def ask(question: Question, caller: Caller, tool: Tool, **situation: object) -> 
 
 @pytest.mark.parametrize(
     ("role", "allowed"),
-    [(None, False), (Role.VIEWER, False), (Role.USER, True), (Role.ADMIN, True), (Role.OPERATOR, True)],
+    [
+        (None, False),
+        (Role.VIEWER, False),
+        (Role.USER, True),
+        (Role.ADMIN, True),
+        (Role.OPERATOR, True),
+    ],
 )
 def test_a_role_that_covers_the_tool_may_call_it(role: Role | None, allowed: bool) -> None:
     assert ask("call", PERSON, SCALE, role=role) is allowed
@@ -72,7 +82,9 @@ def test_what_can_be_undone_goes_ahead_for_people_and_is_confirmed_for_agents() 
 
 
 @pytest.mark.parametrize(("tool", "destructive"), [(SCALE, True), (CREATE, False)])
-def test_the_destructive_and_the_platform_wide_need_somebody_else(tool: Tool, destructive: bool) -> None:
+def test_the_destructive_and_the_platform_wide_need_somebody_else(
+    tool: Tool, destructive: bool
+) -> None:
     situation = {"destructive": destructive, "role": Role.OPERATOR}
     assert not ask("unattended", PERSON, tool, **situation)
     assert not ask("confirm", PERSON, tool, own=True, **situation)
@@ -116,7 +128,10 @@ def test_an_error_in_a_decision_denies() -> None:
     ("text", "said"),
     [
         ('permit (principal, action == Action::"call", resource) when { context.nope };', "nope"),
-        ('@id("mine") permit (principal, action == Action::"call", resource) when { context.tenant > 3 };', "mine"),
+        (
+            '@id("mine") permit (principal, action == Action::"call", resource) when { context.tenant > 3 };',
+            "mine",
+        ),
         ('permit (principal, action == Action::"fly", resource);', "fly"),
         ("// a comment\n\npermit (principal, action, resource\n;", "line 3"),
     ],

@@ -7,7 +7,9 @@ from server.shortening import shorten
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=50),
-    lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(max_size=8), inner, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=20) | st.dictionaries(st.text(max_size=8), inner, max_size=5)
+    ),
     max_leaves=40,
 )
 
@@ -33,4 +35,6 @@ def test_a_long_log_keeps_its_end() -> None:
 def test_what_is_cut_fits_and_stays_json(answer: dict[str, object], most: int) -> None:
     size = len(json.dumps(answer))
     short = shorten(json.loads(json.dumps(answer)), most)
-    assert len(json.dumps(short, ensure_ascii=False, separators=(",", ":")).encode()) <= max(most + 200, size)
+    assert len(json.dumps(short, ensure_ascii=False, separators=(",", ":")).encode()) <= max(
+        most + 200, size
+    )

@@ -20,10 +20,11 @@ async def test_a_job_is_one_object_with_the_least_rights_it_can_run_with() -> No
         "env": {"A": "1"}, "secret_env": {"B": {"secret": "db", "key": "password"}},
         "cpu_request": "100m", "memory_limit": "1Gi", "timeout_s": 60, "retries": 2, "ttl_s": 90,
     })  # fmt: skip
-    spec = jobs.manifest(asked, context(None, "acme"))["spec"]
+    spec = jobs.manifest(asked, context(None, "acme"), "default")["spec"]
     assert (spec["activeDeadlineSeconds"], spec["backoffLimit"]) == (60, 2)
     assert spec["ttlSecondsAfterFinished"] == 90
     assert spec["template"]["spec"] == {
+        "serviceAccountName": "default",
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "securityContext": {
@@ -48,7 +49,7 @@ async def test_a_job_is_one_object_with_the_least_rights_it_can_run_with() -> No
 
 async def test_what_is_not_said_is_left_to_the_tenants_limits() -> None:
     asked = JobCreate(tenant="acme", image="busybox")
-    container = jobs.manifest(asked, context(None, "acme"))["spec"]["template"]["spec"][
+    container = jobs.manifest(asked, context(None, "acme"), "default")["spec"]["template"]["spec"][
         "containers"
     ][0]
     assert container.keys() == {"name", "image", "securityContext"}

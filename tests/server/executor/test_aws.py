@@ -33,7 +33,7 @@ def prefix(aws: AwsWrites, tenant: str = "acme") -> Ref:
 def put_role(aws: AwsWrites, tenant: str = "acme", **fields: Any) -> PutRole:
     ref = aws.ref("iam/Role", role_name(tenant, "0a1b2c3d"))
     policy = reach(aws.arn(prefix(aws, tenant)))
-    said = {"trust": aws.trust(tenant, "0a1b2c3d"), "policy": policy, "tags": TAGS}
+    said = {"trust": aws.trust(tenant, "main"), "policy": policy, "tags": TAGS}
     return PutRole(id="role", ref=ref, **(said | fields))
 
 
@@ -144,7 +144,7 @@ async def test_a_role_goes_with_all_that_others_gave_it(aws: AwsWrites) -> None:
 async def test_a_role_that_pilothouse_did_not_make_is_not_deleted(aws: AwsWrites) -> None:
     name = role_name("acme", "0a1b2c3d")
     await aws.call("iam", "create_role", RoleName=name,
-                   AssumeRolePolicyDocument=json.dumps(aws.trust("a", "1")))  # fmt: skip
+                   AssumeRolePolicyDocument=json.dumps(aws.trust("a", "main")))  # fmt: skip
     with pytest.raises(ToolError, match="not made by Pilothouse") as caught:
         await aws.apply(DeleteRole(id="role", ref=aws.ref("iam/Role", name)), "c1")
     assert caught.value.code is Code.FAILED_PRECONDITION

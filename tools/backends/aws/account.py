@@ -1,6 +1,7 @@
 """One AWS account and region as the tools see it: ways to look."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from tools.backends.aws import instances, observing, policies, previewing
@@ -13,7 +14,8 @@ PAGE = 1000
 
 class AwsAccount:
     """The account that boto3's credentials are for. `trust` says how a tenant's ServiceAccount
-    takes on its role; `oidc_provider` is the cluster's issuer without `https://` (for `irsa`).
+    takes on its role; `oidc_providers` are the clusters' issuers (for `irsa`), under `""` the one
+    for clusters that are not named.
 
     Which account it is is asked once (`connected`), unless `account` says so already.
     """
@@ -24,7 +26,7 @@ class AwsAccount:
         region: str = "",
         bucket: str = "",
         trust: policies.Trust = "irsa",
-        oidc_provider: str = "",
+        oidc_providers: Mapping[str, str] | None = None,
         boundary: str = "",
         endpoint: str = "",
         account: str = "",
@@ -36,7 +38,10 @@ class AwsAccount:
         self.account = account
         self._partition = "aws"
         self._trust = trust
-        self._oidc_provider = oidc_provider.removeprefix("https://").rstrip("/")
+        self._issuers = {
+            cluster: issuer.removeprefix("https://").rstrip("/")
+            for cluster, issuer in (oidc_providers or {}).items()
+        }
         self._lock = asyncio.Lock()
 
     async def connected(self) -> Self:
@@ -61,23 +66,28 @@ class AwsAccount:
             return f"arn:{self._partition}:s3:::{ref.name}"
         raise ValueError(f"{ref.kind} has no ARN here")
 
-    def trust(self, tenant: str, uid: str) -> dict[str, Any]:
+    def trust(self, tenant: str, cluster: str) -> dict[str, Any]:
         if self._trust == "pod-identity":
             return policies.pod_identity(self.account, tenant)
-        if not self._oidc_provider:
+        issuer = self._issuers.get(cluster) or self._issuers.get("")
+        if not issuer:
             raise ToolError(
                 Code.FAILED_PRECONDITION,
-                "It is not set whose tokens a tenant's role is to trust.",
-                "Set aws.oidc_provider to the cluster's issuer, or aws.trust to pod-identity.",
+                f"It is not set whose tokens a tenant's role is to trust in cluster {cluster}.",
+                "Set aws.oidc_provider (or clusters.<name>.oidc_provider) to its issuer, or "
+                "aws.trust to pod-identity.",
             )
-        return policies.irsa(self.provider_arn, tenant)
+        return policies.irsa(self._provider_arn(issuer), tenant)
 
     @property
-    def provider_arn(self) -> str:
-        """The OIDC provider that roles trust; empty where Pod Identity is used."""
-        if self._trust == "pod-identity" or not self._oidc_provider:
-            return ""
-        return f"arn:{self._partition}:iam::{self.account}:oidc-provider/{self._oidc_provider}"
+    def provider_arns(self) -> list[str]:
+        """The OIDC providers that roles trust; none where Pod Identity is used."""
+        if self._trust == "pod-identity":
+            return []
+        return [self._provider_arn(issuer) for issuer in self._issuers.values() if issuer]
+
+    def _provider_arn(self, issuer: str) -> str:
+        return f"arn:{self._partition}:iam::{self.account}:oidc-provider/{issuer}"
 
     async def instances(self, service: Literal["ec2", "rds"]) -> list[dict[str, Any]]:
         return await instances.every(self.call, service)

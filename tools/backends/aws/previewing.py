@@ -73,7 +73,8 @@ async def _notes(aws: "AwsAccount", change: Change) -> list[str]:
 
 async def _untaken(aws: "AwsAccount", change: PutRole) -> list[str]:
     """What somebody must still do before any pod can take the role on."""
-    if not (provider := aws.provider_arn):
+    principal = change.trust["Statement"][0]["Principal"]
+    if not (provider := principal.get("Federated")):
         tenant = change.tags.get("pilothouse.dev/tenant", "")
         command = (
             f"aws eks create-pod-identity-association --namespace {tenant} "

@@ -26,8 +26,9 @@ def test_a_prefix_is_not_the_beginning_of_another_tenant_s() -> None:
 
 
 def test_irsa_trusts_one_service_account_of_one_namespace() -> None:
-    account = AwsAccount(account="123456789012", oidc_provider="https://oidc.example/id/1/")
-    (statement,) = account.trust("acme", "1")["Statement"]
+    issuers = {"": "https://oidc.example/id/1/", "east": "oidc.example/id/2"}
+    account = AwsAccount(account="123456789012", oidc_providers=issuers)
+    (statement,) = account.trust("acme", "west")["Statement"]
     assert statement["Principal"] == {
         "Federated": "arn:aws:iam::123456789012:oidc-provider/oidc.example/id/1"
     }
@@ -35,6 +36,8 @@ def test_irsa_trusts_one_service_account_of_one_namespace() -> None:
         "oidc.example/id/1:aud": "sts.amazonaws.com",
         "oidc.example/id/1:sub": "system:serviceaccount:acme:pilothouse-workload",
     }
+    (statement,) = account.trust("acme", "east")["Statement"]
+    assert statement["Principal"]["Federated"].endswith("oidc.example/id/2")
 
 
 def test_pod_identity_trusts_one_service_account_of_one_namespace() -> None:
