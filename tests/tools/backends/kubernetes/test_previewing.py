@@ -148,7 +148,7 @@ async def test_a_scale_shows_both_counts_and_who_else_sets_them(kube: Any, names
         Apply(
             id="h",
             ref=hpa,
-            body={"spec": {"minReplicas": 2, "maxReplicas": 5, "scaleTargetRef": target}},
+            body={"spec": {"minReplicas": 1, "maxReplicas": 5, "scaleTargetRef": target}},
         ),
     )
     change = Scale(id="s", ref=ref, replicas=2)
@@ -156,7 +156,7 @@ async def test_a_scale_shows_both_counts_and_who_else_sets_them(kube: Any, names
     assert paths(shown) == {"spec.replicas": (1, 2)}
     assert shown.how == "probed"
     assert shown.title == f"Scale Deployment web in {namespace} from 1 to 2"
-    assert any("HorizontalPodAutoscaler web sets its replicas (2 to 5)" in n for n in shown.notes)
+    assert any("HorizontalPodAutoscaler web sets its replicas (1 to 5)" in n for n in shown.notes)
     assert any("user has set spec.replicas" in n for n in shown.notes)
 
 
