@@ -17,6 +17,7 @@ log = structlog.get_logger(__name__)
 EVERY_S = 1.0
 AT_ONCE = 500
 MOST_HELD = 100_000
+MOST_TEXT = 64
 
 
 class Audit:
@@ -45,8 +46,8 @@ class Audit:
                 "subject": caller.subject,
                 "person": caller.person,
                 "door": caller.door,
-                "tool": tool,
-                "tenant": tenant,
+                "tool": _text(tool),
+                "tenant": _text(tenant),
                 "call_id": outcome.call_id or "",
                 "state": outcome.state.value,
                 "code": outcome.error.code.value if outcome.error else "",
@@ -77,3 +78,8 @@ class Audit:
         task = asyncio.create_task(self.flush())
         self._flushing.add(task)
         task.add_done_callback(self._flushing.discard)
+
+
+def _text(sent: str) -> str:
+    """What was sent, so that it can be written: one line that cannot holds back all after it."""
+    return sent[:MOST_TEXT].encode("ascii", "backslashreplace").decode().replace("\0", "")

@@ -10,6 +10,9 @@ from tools.calls import Caller
 from tools.errors import Code, ToolError
 from tools.tool import Tool
 
+# Of each thing that is wrong; names of what was sent may be as long as somebody liked.
+MOST_SAID = 200
+
 
 def unknown_tool(name: str, known: Iterable[Tool], caller: Caller) -> ToolError:
     tools = {tool.name: tool for tool in known}
@@ -67,13 +70,14 @@ def invalid(tool: Tool, error: ValidationError) -> ToolError:
     said = []
     for fault in faults[:5]:
         where = ".".join(str(part) for part in fault["loc"] if not str(part).startswith("function"))
+        where = where[:MOST_SAID]
         if fault["type"] == "extra_forbidden":
             near = get_close_matches(where, tool.arguments.model_fields, n=1)
-            said.append(f"{where[:64]} is no argument" + (f" ({near[0]}?)" if near else ""))
+            said.append(f"{where} is no argument" + (f" ({near[0]}?)" if near else ""))
         elif fault["type"] == "missing":
             said.append(f"{where} is missing")
         else:
-            message = fault["msg"].removeprefix("Value error, ")
+            message = fault["msg"].removeprefix("Value error, ")[:MOST_SAID]
             said.append(f"{where}: {message}" if where else message)
     if len(faults) > 5:
         said.append(f"and {len(faults) - 5} more")
