@@ -87,3 +87,8 @@ def test_a_difference_is_masked_by_what_its_path_calls_it() -> None:
     }
     plain = {"path": "spec.replicas", "before": 2, "after": 3}
     assert mask(plain) == plain
+
+
+@pytest.mark.parametrize("part", ["eyJ", "-eyJ", "://a:b", "sk-", "-----BEGIN ", "token=", "bearer "])
+def test_a_text_that_nearly_is_a_secret_a_hundred_thousand_times_holds_nobody_up(part: str) -> None:
+    assert mask_text(part * 100_000)
