@@ -166,7 +166,9 @@ class Journal:
             journal = cls(engine)
         except ImportError as error:
             raise ToolError(
-                Code.FAILED_PRECONDITION, f"No database driver for {url.partition(':')[0]}: {error}"
+                Code.FAILED_PRECONDITION,
+                f"No database driver for {url.partition(':')[0]}: {error}",
+                "Install it beside Pilothouse, or leave the setting `database` out.",
             ) from error
         try:
             await journal.run(migrate)

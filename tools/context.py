@@ -336,5 +336,7 @@ class Context:
 
     def need_tokens(self) -> Tokens:
         if self.tokens is None:
-            raise ToolError(Code.FAILED_PRECONDITION, "This server keeps no tokens.")
+            raise ToolError(
+                Code.FAILED_PRECONDITION, "This server keeps no tokens.", "Ask the one that does."
+            )
         return self.tokens

@@ -18,13 +18,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from server.doors.http import broken, line, problem, too_large
+from server.plain import fit_key
 from tools.calls import Caller, Gate, Outcome, Problem, ToolInfo
 from tools.errors import Code, ToolError
 from tools.tool import Effect, catalog
 
 NDJSON = "application/x-ndjson"
 MOST_WAIT_S = 600.0
-MOST_KEY = 128
 
 # Who calls, by token, door and tool: None where that is nobody.
 Who = Callable[[str, str, str], Awaitable[Caller | None]]
@@ -229,7 +229,9 @@ async def _arguments(request: Request) -> dict[str, Any]:
             Code.INVALID_ARGUMENT, f"The body is not JSON: {error}.", "Send a JSON object."
         ) from None
     except RecursionError:
-        raise ToolError(Code.INVALID_ARGUMENT, "The body is nested too deeply.") from None
+        raise ToolError(
+            Code.INVALID_ARGUMENT, "The body is nested too deeply.", "Send less deep JSON."
+        ) from None
     if not isinstance(arguments, dict):
         raise ToolError(
             Code.INVALID_ARGUMENT,
@@ -251,16 +253,20 @@ def _options(request: Request) -> dict[str, Any]:
             "`preview` and `wait` go there; a tool's arguments go into the body.",
         )
     if preview not in ("true", "1", "false", "0"):
-        raise ToolError(Code.INVALID_ARGUMENT, "`preview` is true or false.")
-    if key and len(key) > MOST_KEY:
-        raise ToolError(Code.INVALID_ARGUMENT, f"Idempotency-Key is longer than {MOST_KEY}.")
+        raise ToolError(
+            Code.INVALID_ARGUMENT, "`preview` is true or false.", "Leave it out to go ahead."
+        )
     try:
         wait_s = float(wait) if wait else None
     except ValueError:
         wait_s = -1
     if wait_s is not None and not 0 <= wait_s <= MOST_WAIT_S:
-        raise ToolError(Code.INVALID_ARGUMENT, f"`wait` is 0 to {MOST_WAIT_S:.0f} seconds.")
-    return {"key": key, "preview": preview in ("true", "1"), "wait_s": wait_s}
+        raise ToolError(
+            Code.INVALID_ARGUMENT,
+            f"`wait` is 0 to {MOST_WAIT_S:.0f} seconds.",
+            "For longer, call call_wait again and again.",
+        )
+    return {"key": fit_key(key), "preview": preview in ("true", "1"), "wait_s": wait_s}
 
 
 async def _tool_error(request: Request, error: Exception) -> Response:

@@ -30,7 +30,11 @@ class KubeWrites(KubeCluster):
             if isinstance(change, Delete) and _going(change, live):
                 return Seen()
             if live is None and isinstance(change, Patch | Scale):
-                raise ToolError(Code.NOT_FOUND, f"{change.ref} is not there any more.")
+                raise ToolError(
+                    Code.NOT_FOUND,
+                    f"{change.ref} is not there any more.",
+                    "Find out who deleted it, and ask again.",
+                )
             await self._must_be_as_seen(change, live)
             request = await request_for(self.api, change, live, call_id)
             try:

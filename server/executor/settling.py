@@ -26,7 +26,11 @@ async def settled(cluster: "KubeWrites", change: Change) -> str:
         # A Job may be cleaned up as soon as it has ended.
         if isinstance(change, Create) and change.await_end:
             return ""
-        raise ToolError(Code.FAILED_PRECONDITION, f"{change.ref} was deleted meanwhile.")
+        raise ToolError(
+            Code.FAILED_PRECONDITION,
+            f"{change.ref} was deleted meanwhile.",
+            "Find out who did (call_list, events_list), and ask again.",
+        )
     if change.ref.kind in ROLLED:
         return await _rolled_out(cluster, change, live)
     if change.ref.kind == "v1/Namespace":
