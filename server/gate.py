@@ -12,13 +12,13 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import structlog
-from pydantic import ValidationError
 
+from server.admission import Admission, Asked
 from server.audit import Audit
 from server.carrier import Carrier
 from server.decisions import Decisions
@@ -26,18 +26,17 @@ from server.executor.engine import Engine
 from server.keeper import Keeper
 from server.masking import Stream, mask
 from server.plain import fit_key, plain
-from server.policy import Policy, Question, Situation, Verdict
+from server.policy import Policy, Question, Verdict
 from server.previews import previewed
 from server.reach import Backends, Bound
 from server.records import Call, Records
-from server.refusals import invalid, not_yours, unknown_tool
 from server.shortening import shorten
-from tools.calls import Caller, Grant, Outcome, Problem, Progress, Role, State, ToolInfo
-from tools.context import Context, Directory, TenantRef, Tokens
+from tools.calls import Caller, Outcome, Problem, Progress, State, ToolInfo
+from tools.context import Context, Directory, Tokens
 from tools.errors import Code, ToolError
 from tools.plan import Plan, Undo, digest
 from tools.tiers import Tiers
-from tools.tool import Arguments, Effect, Tool, catalog
+from tools.tool import Effect
 
 log = structlog.get_logger(__name__)
 
@@ -56,23 +55,6 @@ class Limits:
     answer_bytes: int = 200_000
     expiry: timedelta = timedelta(hours=24)
     sole_operator: bool = False
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A call on its way in: what is asked of what, about which tenant."""
-
-    caller: Caller
-    tool: Tool
-    arguments: Arguments
-    raw: dict[str, Any]
-    tenant: TenantRef | None
-    situation: Situation
-    verdict: Verdict
-
-    @property
-    def tenant_name(self) -> str:
-        return self.situation.tenant
 
 
 class LocalGate:
@@ -113,7 +95,14 @@ class LocalGate:
         self.carrier = Carrier(
             records, engine, engine.ledger, self._reach_of, keeper.outcome, self._ended
         )
-        self._tools = catalog()
+        self.admission = Admission(
+            policy,
+            tenants,
+            backends,
+            stands_for={"call_undo": self._undone},
+            operators=lambda: self.operators(),
+            sole_operator=self.limits.sole_operator,
+        )
         self._stopping = False
         self._checked = False
 
@@ -131,13 +120,7 @@ class LocalGate:
         await self.audit.flush()
 
     async def tools(self, caller: Caller) -> list[ToolInfo]:
-        shown = []
-        for tool in self._tools.values():
-            if not _switched_off(caller, tool) and not (caller.agent and tool.people_only):
-                best = self._best_role(caller, tool)
-                if best is not None and best.covers(tool.role):
-                    shown.append(tool.info())
-        return shown
+        return self.admission.shown(caller)
 
     async def call(
         self,
@@ -151,7 +134,7 @@ class LocalGate:
         progress: Progress | None = None,
     ) -> Outcome:
         began = time.perf_counter()
-        asked: _Asked | None = None
+        asked: Asked | None = None
         try:
             arguments, key = plain(arguments), fit_key(key or None)
             asked = await self._admit(caller, tool, arguments)
@@ -177,7 +160,7 @@ class LocalGate:
         self, caller: Caller, tool: str, arguments: Mapping[str, Any]
     ) -> AsyncIterator[dict[str, Any]]:
         began = time.perf_counter()
-        asked: _Asked | None = None
+        asked: Asked | None = None
         outcome = Outcome(state=State.SUCCEEDED, tool=tool)
         masked = _Masked()
         try:
@@ -201,70 +184,14 @@ class LocalGate:
         finally:
             self._note(caller, tool, arguments, asked, outcome, began)
 
-    # ---- 1 and 2
-
-    async def _admit(self, caller: Caller, name: str, arguments: Mapping[str, Any]) -> _Asked:
-        tool = self._tools.get(name)
-        if tool is None or _switched_off(caller, tool):
-            raise unknown_tool(name, list(self._tools.values()), caller)
+    async def _admit(self, caller: Caller, tool: str, arguments: Mapping[str, Any]) -> Asked:
         if self._stopping:
             raise ToolError(Code.UNAVAILABLE, "Pilothouse is stopping.", "Try again in a moment.")
-        raw = {k: v for k, v in arguments.items() if v is not None}
-        tool, about = await self._judged(caller, tool, raw)
-        if about is None:
-            about = raw.get("tenant", "") if "tenant" in tool.arguments.model_fields else ""
-            if not about and tool.scope == "tenant" and not caller.operator:
-                about = _only_tenant(caller, tool)
-                raw = raw | {"tenant": about} if about else raw
-        about = about if isinstance(about, str) else ""
-        tenant = await self.tenants.find(about) if about else None
-        situation = self._situation(caller, tool, about, tenant)
-        verdict = self.policy.ask("call", caller, tool, situation)
-        if not verdict.allowed:
-            raise not_yours(caller, tool, situation, verdict)
-        try:
-            parsed = tool.arguments.model_validate(raw)
-        except ValidationError as error:
-            raise invalid(tool, error) from None
-        return _Asked(caller, tool, parsed, raw, tenant, situation, verdict)
-
-    async def _judged(
-        self, caller: Caller, tool: Tool, raw: Mapping[str, Any]
-    ) -> tuple[Tool, str | None]:
-        """Undoing a call is judged as that call is: by its role, its scope and its tenant."""
-        if tool.name != "call_undo":
-            return tool, None
-        try:
-            which = tool.arguments.model_validate(raw)
-        except ValidationError:
-            return tool, None  # and refused for it, once it is known that they may ask
-        call = await self._decisions(caller).call(which.id)  # type: ignore[attr-defined]
-        first = self._tools.get(call.tool)
-        if first is None:
-            return tool, call.tenant
-        judged = replace(tool, role=first.role, scope=first.scope, runs_as=first.runs_as)
-        return judged, call.tenant if first.scope == "tenant" else ""
-
-    def _situation(
-        self, caller: Caller, tool: Tool, about: str, tenant: TenantRef | None
-    ) -> Situation:
-        return Situation(
-            tenant=about,
-            role=_role(caller, tool, about, tenant),
-            protected=self.backends.protected(about),
-            elicited=caller.door == "mcp-elicitation",
-        )
-
-    def _best_role(self, caller: Caller, tool: Tool) -> Role | None:
-        if caller.operator:
-            return Role.OPERATOR
-        roles = [grant.role for grant in caller.grants.values()]
-        best = max(roles, key=list(Role).index, default=None)
-        return best if tool.scope == "tenant" or tool.role is not Role.OPERATOR else None
+        return await self.admission.admit(caller, tool, arguments)
 
     # ---- 3: an answer
 
-    async def _answer(self, asked: _Asked, progress: Progress | None) -> Outcome:
+    async def _answer(self, asked: Asked, progress: Progress | None) -> Outcome:
         tool = asked.tool
         limit = self.limits.read_s + getattr(asked.arguments, "wait_s", 0)
         context = self._context(asked, await self._bind(asked), _new_id(), progress)
@@ -290,7 +217,7 @@ class LocalGate:
 
     async def _write(
         self,
-        asked: _Asked,
+        asked: Asked,
         key: str | None,
         preview: bool,
         wait_s: float | None,
@@ -335,7 +262,7 @@ class LocalGate:
         await self.carrier.wait(id, self._wait(wait_s), progress)
         return _masked((await self.records.find(id) or call).outcome())
 
-    async def _planned(self, asked: _Asked, id: str, progress: Progress | None) -> Call:
+    async def _planned(self, asked: Asked, id: str, progress: Progress | None) -> Call:
         tool, caller = asked.tool, asked.caller
         bound = await self._bind(asked)
         context = self._context(asked, bound, id, progress)
@@ -366,16 +293,18 @@ class LocalGate:
             undoes=asked.raw["id"] if tool.name == "call_undo" else "",
         )
 
-    async def _judge(self, asked: _Asked, call: Call) -> Call:
+    async def _judge(self, asked: Asked, call: Call) -> Call:
         plan = call.plan
         assert plan is not None
         if not plan.changes:
             return call.model_copy(update={"state": State.SUCCEEDED, "result": plan.result})
-        unattended = self._ask("unattended", asked.caller, asked.tool, call, asked.situation)
+        unattended = self.admission.ask(
+            "unattended", asked.caller, asked.tool, call, asked.situation
+        )
         if unattended.allowed:
             return call.model_copy(update={"state": State.RUNNING, "policy": unattended.policy})
         person = asked.caller.model_copy(update={"agent": False, "subject": asked.caller.person})
-        alone = self._ask("confirm", person, asked.tool, call, asked.situation)
+        alone = self.admission.ask("confirm", person, asked.tool, call, asked.situation)
         state = State.AWAITING_CONFIRMATION if alone.allowed else State.AWAITING_APPROVAL
         return call.model_copy(
             update={
@@ -405,10 +334,10 @@ class LocalGate:
 
     # ---- what a call reaches, and what is asked about it later
 
-    async def _bind(self, asked: _Asked) -> Bound:
+    async def _bind(self, asked: Asked) -> Bound:
         if asked.tool.effect is Effect.WRITE:
             await self._same_clusters()
-        if asked.tool.runs_as == "platform":
+        if asked.tool.effect is Effect.WRITE or asked.tool.runs_as == "platform":
             await self.backends.connect()
         return self.backends.bind(
             asked.caller, asked.tool, asked.tenant, asked.situation.role, asked.tenant_name
@@ -422,7 +351,7 @@ class LocalGate:
             self._checked = seen.keys() == self.backends.apis.keys()
 
     def _context(
-        self, asked: _Asked, bound: Bound, call_id: str, progress: Progress | None
+        self, asked: Asked, bound: Bound, call_id: str, progress: Progress | None
     ) -> Context:
         return Context(
             caller=asked.caller,
@@ -441,8 +370,7 @@ class LocalGate:
 
     def _decisions(self, caller: Caller, progress: Progress | None = None) -> Decisions:
         async def may(question: Question, call: Call) -> Verdict:
-            tool, situation = await self._situation_of(caller, call)
-            return self._ask(question, caller, tool, call, situation)
+            return await self.admission.may(question, caller, call)
 
         return Decisions(
             caller=caller,
@@ -456,34 +384,6 @@ class LocalGate:
             progress=progress,
         )
 
-    async def _situation_of(self, caller: Caller, call: Call) -> tuple[Tool, Situation]:
-        """A recorded call's tool, and how it looks to this caller now."""
-        tool = self._tools.get(call.tool)
-        if tool is None:
-            raise ToolError(
-                Code.FAILED_PRECONDITION, f"There is no tool {call.tool} any more.", "Reject it."
-            )
-        about: str | None = call.tenant if tool.scope == "tenant" else ""
-        if call.undoes:
-            tool, about = await self._judged(caller, tool, {"id": call.undoes})
-        tenant = await self.tenants.find(about) if about else None
-        if tenant is not None and call.tenant_uid and tenant.uid != call.tenant_uid:
-            tenant = None  # another tenant has the name now
-        return tool, self._situation(caller, tool, about or "", tenant)
-
-    def _ask(
-        self, question: Question, caller: Caller, tool: Tool, call: Call, situation: Situation
-    ) -> Verdict:
-        plan = call.plan
-        assert plan is not None
-        situation = situation._replace(
-            undo=plan.undo.value,
-            destructive=tool.destructive or plan.destructive or plan.undo is Undo.NONE,
-            own=caller.person == call.caller.person,
-            sole_operator=self.limits.sole_operator and self.operators() == 1,
-        )
-        return self.policy.ask(question, caller, tool, situation)
-
     async def _reach_of(self, call: Call) -> Bound:
         """The backends with the requester's rights of now. Raises when they may no longer."""
         caller = self.still(call.caller)
@@ -493,14 +393,11 @@ class LocalGate:
                 f"{call.caller.subject} has no access any more.",
                 "Somebody who has must ask for it.",
             )
-        tool, situation = await self._situation_of(caller, call)
-        verdict = self.policy.ask("call", caller, tool, situation)
-        if not verdict.allowed:
-            raise not_yours(caller, tool, situation, verdict)
-        tenant = await self.tenants.find(situation.tenant) if situation.tenant else None
-        await self._same_clusters()
-        await self.backends.connect()
-        return self.backends.bind(caller, tool, tenant, situation.role, situation.tenant)
+        return await self._bind(await self.admission.again(caller, call))
+
+    async def _undone(self, caller: Caller, id: str) -> tuple[str, str]:
+        call = await self._decisions(caller).call(id)
+        return call.tool, call.tenant
 
     def _ended(self, call: Call) -> None:
         if call.plan and any(c.ref.kind == "v1/Namespace" for c in call.plan.changes):
@@ -512,7 +409,7 @@ class LocalGate:
         caller: Caller,
         tool: str,
         arguments: Mapping[str, Any],
-        asked: _Asked | None,
+        asked: Asked | None,
         outcome: Outcome,
         began: float,
     ) -> None:
@@ -527,38 +424,7 @@ class LocalGate:
         )
 
 
-def _switched_off(caller: Caller, tool: Tool) -> bool:
-    if caller.read_only and tool.changes_things:
-        return True
-    return caller.toolsets is not None and tool.group not in caller.toolsets | {"calls"}
-
-
-def _role(caller: Caller, tool: Tool, about: str, tenant: TenantRef | None) -> Role | None:
-    """The caller's role where the call would act. A grant holds for one uid of a tenant only."""
-    if caller.operator:
-        return Role.OPERATOR
-    if about:
-        grant: Grant | None = caller.grants.get(about)
-        return grant.role if grant and tenant and grant.uid == tenant.uid else None
-    if tool.role is Role.OPERATOR or tool.scope == "tenant":
-        return None
-    roles = [grant.role for grant in caller.grants.values()]
-    return max(roles, key=list(Role).index, default=None)
-
-
-def _only_tenant(caller: Caller, tool: Tool) -> str:
-    if len(caller.grants) == 1:
-        return next(iter(caller.grants))
-    if not caller.grants:
-        return ""
-    raise ToolError(
-        Code.INVALID_ARGUMENT,
-        f"{tool.name} needs a tenant: you have more than one.",
-        f"One of: {', '.join(sorted(caller.grants))}.",
-    )
-
-
-def _why(asked: _Asked, plan: Plan, alone: bool) -> str:
+def _why(asked: Asked, plan: Plan, alone: bool) -> str:
     caller = asked.caller
     if alone:
         return f"{caller.subject} is an agent: {caller.person} confirms what it changes."
@@ -572,7 +438,7 @@ def _why(asked: _Asked, plan: Plan, alone: bool) -> str:
     return f"{what}, so somebody other than {caller.person} approves it."
 
 
-def _failure(tool: str, asked: _Asked | None, error: ToolError) -> Outcome:
+def _failure(tool: str, asked: Asked | None, error: ToolError) -> Outcome:
     refused = error.code in (Code.PERMISSION_DENIED, Code.UNAUTHENTICATED) or (
         asked is None and error.code is Code.NOT_FOUND
     )

@@ -300,6 +300,73 @@ class Tokens(Protocol):
     async def revoke(self, id: str) -> TokenInfo: ...
 
 
+class Recommendation(BaseModel):
+    """A suggestion as it is shown. `monthly` is what it saves a month (negative: costs)."""
+
+    id: str
+    strategy: str
+    state: str
+    tenant: str
+    cluster: str = ""
+    kind: str
+    name: str
+    container: str = ""
+    title: str
+    reason: str
+    tool: str = ""
+    arguments: dict[str, Any] = {}
+    confidence: float | None = None
+    bound: dict[str, Any] = {}
+    evidence: dict[str, Any] = {}
+    monthly: float = 0.0
+    currency: str = ""
+    risk: str = "low"
+    notes: list[str] = []
+    created: datetime
+    updated: datetime
+    expires: datetime | None = None
+    decided_by: str = ""
+    why: str = ""
+    call_id: str = ""
+    outcome: dict[str, Any] = {}
+
+
+class Recommendations(Protocol):
+    """Suggestions, as far as a caller may see them. Every method raises `ToolError`."""
+
+    async def list(
+        self,
+        caller: Caller,
+        *,
+        tenant: str,
+        state: str,
+        strategy: str,
+        sort: str,
+        limit: int,
+        next: str,
+    ) -> tuple[Sequence[Recommendation], str, Sequence[str]]:
+        """Suggestions, what continues the list, and what is to be known about the last run."""
+        ...
+
+    async def get(self, caller: Caller, id: str) -> Recommendation: ...
+
+    async def reject(self, caller: Caller, id: str, reason: str) -> Recommendation: ...
+
+    async def analyze(self, caller: Caller, tenant: str, progress: Progress) -> Any: ...
+
+    async def scores(self) -> Mapping[str, dict[str, Any]]: ...
+
+
+class Metrics(Protocol):
+    """A Prometheus, asked for a tool. Every method raises `ToolError`; spans are in seconds."""
+
+    async def query(self, expr: str, limit: int) -> Any: ...
+
+    async def range(self, expr: str, last_s: float, points: int, limit: int) -> Any: ...
+
+    async def usage(self, ref: Ref, last_s: float, points: int) -> Any: ...
+
+
 @dataclass
 class Context:
     """Handed to every tool. `cluster` is the tenant's (or the default one), seen with the rights
@@ -317,6 +384,8 @@ class Context:
     now: datetime
     progress: Progress
     tokens: Tokens | None = None
+    recommendations: Recommendations | None = None
+    metrics: Metrics | None = None
 
     def need_tenant(self) -> TenantRef:
         if self.tenant is None:
@@ -340,3 +409,21 @@ class Context:
                 Code.FAILED_PRECONDITION, "This server keeps no tokens.", "Ask the one that does."
             )
         return self.tokens
+
+    def need_recommendations(self) -> Recommendations:
+        if self.recommendations is None:
+            raise no_prometheus()
+        return self.recommendations
+
+    def need_metrics(self) -> Metrics:
+        if self.metrics is None:
+            raise no_prometheus()
+        return self.metrics
+
+
+def no_prometheus() -> ToolError:
+    return ToolError(
+        Code.FAILED_PRECONDITION,
+        "No Prometheus is configured.",
+        "Start Pilothouse with --prometheus URL (or prometheus.url in the settings).",
+    )

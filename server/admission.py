@@ -1,0 +1,195 @@
+"""The way in: may this caller call this tool on this tenant, and are the arguments valid?"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from server.policy import Policy, Question, Situation, Verdict
+from server.reach import Backends
+from server.records import Call
+from server.refusals import invalid, not_yours, unknown_tool
+from tools.calls import Caller, Grant, Role, ToolInfo
+from tools.context import Directory, TenantRef
+from tools.errors import Code, ToolError
+from tools.plan import Undo
+from tools.tool import Arguments, Tool, catalog
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A call on its way in: what is asked of what, about which tenant."""
+
+    caller: Caller
+    tool: Tool
+    arguments: Arguments
+    raw: dict[str, Any]
+    tenant: TenantRef | None
+    situation: Situation
+    verdict: Verdict
+
+    @property
+    def tenant_name(self) -> str:
+        return self.situation.tenant
+
+
+# What a call stands for, as a caller may see it: the tool's name and the tenant.
+StandsFor = Callable[[Caller, str], Awaitable[tuple[str, str]]]
+
+
+@dataclass
+class Admission:
+    """Asks the policy, about calls on their way in and about recorded ones.
+
+    A tool in `stands_for` is judged as what the call named by its `id` stands for: undoing a call
+    as that call is, by its role, its scope and its tenant. `operators` counts the people who are.
+    """
+
+    policy: Policy
+    tenants: Directory
+    backends: Backends
+    stands_for: Mapping[str, StandsFor]
+    operators: Callable[[], int]
+    sole_operator: bool
+
+    def __post_init__(self) -> None:
+        self.tools = catalog()
+
+    def shown(self, caller: Caller) -> list[ToolInfo]:
+        """What the caller may be shown."""
+        found = []
+        for tool in self.tools.values():
+            if not _switched_off(caller, tool) and not (caller.agent and tool.people_only):
+                best = _best_role(caller, tool)
+                if best is not None and best.covers(tool.role):
+                    found.append(tool.info())
+        return found
+
+    async def admit(self, caller: Caller, name: str, arguments: Mapping[str, Any]) -> Asked:
+        """Raises `ToolError` for who may not, and for arguments that are not valid."""
+        tool = self.tools.get(name)
+        if tool is None or _switched_off(caller, tool):
+            raise unknown_tool(name, self.tools.values(), caller)
+        raw = {k: v for k, v in arguments.items() if v is not None}
+        tool, about = await self._judged(caller, tool, raw)
+        if about is None:
+            about = raw.get("tenant", "") if "tenant" in tool.arguments.model_fields else ""
+            if not about and tool.scope == "tenant" and not caller.operator:
+                about = _only_tenant(caller, tool)
+                raw = raw | {"tenant": about} if about else raw
+        about = about if isinstance(about, str) else ""
+        tenant = await self.tenants.find(about) if about else None
+        situation = self._situation(caller, tool, about, tenant)
+        verdict = self.policy.ask("call", caller, tool, situation)
+        if not verdict.allowed:
+            raise not_yours(caller, tool, situation, verdict)
+        try:
+            parsed = tool.arguments.model_validate(raw)
+        except ValidationError as error:
+            raise invalid(tool, error) from None
+        return Asked(caller, tool, parsed, raw, tenant, situation, verdict)
+
+    async def again(self, caller: Caller, call: Call) -> Asked:
+        """A recorded call, as it looks to this caller now. Raises `ToolError`."""
+        tool, situation, tenant = await self._now(caller, call)
+        verdict = self.policy.ask("call", caller, tool, situation)
+        if not verdict.allowed:
+            raise not_yours(caller, tool, situation, verdict)
+        return Asked(caller, tool, Arguments(), call.arguments, tenant, situation, verdict)
+
+    async def may(self, question: Question, caller: Caller, call: Call) -> Verdict:
+        """Asks about a recorded call for this caller."""
+        tool, situation, _ = await self._now(caller, call)
+        return self.ask(question, caller, tool, call, situation)
+
+    def ask(
+        self, question: Question, caller: Caller, tool: Tool, call: Call, situation: Situation
+    ) -> Verdict:
+        """Asks about a planned call."""
+        plan = call.plan
+        assert plan is not None
+        situation = situation._replace(
+            undo=plan.undo.value,
+            destructive=tool.destructive or plan.destructive or plan.undo is Undo.NONE,
+            own=caller.person == call.caller.person,
+            sole_operator=self.sole_operator and self.operators() == 1,
+        )
+        return self.policy.ask(question, caller, tool, situation)
+
+    async def _now(self, caller: Caller, call: Call) -> tuple[Tool, Situation, TenantRef | None]:
+        tool = self.tools.get(call.tool)
+        if tool is None:
+            raise ToolError(
+                Code.FAILED_PRECONDITION, f"There is no tool {call.tool} any more.", "Reject it."
+            )
+        tool, about = await self._judged(caller, tool, call.arguments)
+        if about is None:
+            about = call.tenant if tool.scope == "tenant" else ""
+        tenant = await self.tenants.find(about) if about else None
+        if tenant is not None and call.tenant_uid and tenant.uid != call.tenant_uid:
+            tenant = None  # another tenant has the name now
+        return tool, self._situation(caller, tool, about, tenant), tenant
+
+    async def _judged(
+        self, caller: Caller, tool: Tool, raw: Mapping[str, Any]
+    ) -> tuple[Tool, str | None]:
+        """The tool as what it stands for, and then the tenant that it is about."""
+        if tool.name not in self.stands_for:
+            return tool, None
+        try:
+            which = tool.arguments.model_validate(raw)
+        except ValidationError:
+            return tool, None  # and refused for it, once it is known that they may ask
+        name, tenant = await self.stands_for[tool.name](caller, which.id)  # type: ignore[attr-defined]
+        first = self.tools.get(name)
+        if first is None:
+            return tool, tenant
+        judged = replace(tool, role=first.role, scope=first.scope, runs_as=first.runs_as)
+        return judged, tenant if first.scope == "tenant" else ""
+
+    def _situation(
+        self, caller: Caller, tool: Tool, about: str, tenant: TenantRef | None
+    ) -> Situation:
+        return Situation(
+            tenant=about,
+            role=_role(caller, tool, about, tenant),
+            protected=self.backends.protected(about),
+            elicited=caller.door == "mcp-elicitation",
+        )
+
+
+def _switched_off(caller: Caller, tool: Tool) -> bool:
+    if caller.read_only and tool.changes_things:
+        return True
+    return caller.toolsets is not None and tool.group not in caller.toolsets | {"calls"}
+
+
+def _best_role(caller: Caller, tool: Tool) -> Role | None:
+    if caller.operator:
+        return Role.OPERATOR
+    roles = [grant.role for grant in caller.grants.values()]
+    best = max(roles, key=list(Role).index, default=None)
+    return best if tool.scope == "tenant" or tool.role is not Role.OPERATOR else None
+
+
+def _role(caller: Caller, tool: Tool, about: str, tenant: TenantRef | None) -> Role | None:
+    """The caller's role where the call would act. A grant holds for one uid of a tenant only."""
+    if caller.operator:
+        return Role.OPERATOR
+    if about:
+        grant: Grant | None = caller.grants.get(about)
+        return grant.role if grant and tenant and grant.uid == tenant.uid else None
+    return _best_role(caller, tool) if tool.scope == "platform" else None
+
+
+def _only_tenant(caller: Caller, tool: Tool) -> str:
+    if len(caller.grants) == 1:
+        return next(iter(caller.grants))
+    if not caller.grants:
+        return ""
+    raise ToolError(
+        Code.INVALID_ARGUMENT,
+        f"{tool.name} needs a tenant: you have more than one.",
+        f"One of: {', '.join(sorted(caller.grants))}.",
+    )

@@ -1,0 +1,87 @@
+"""Tools to look at metrics: a workload's use over time, and PromQL for operators."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from tools.calls import Role
+from tools.context import Context
+from tools.objects import Lean
+from tools.tool import Arguments, Effect, tool
+from tools.workload import OfWorkload, find
+
+Span = Annotated[str, Field(pattern=r"^\d{1,5}[smhdw]$", max_length=6)]
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+Query = Annotated[str, Field(min_length=1, max_length=4000)]
+
+
+class MetricsQuery(Arguments):
+    query: Query = Field(description="PromQL")
+    limit: int = Field(50, ge=1, le=1000)
+
+
+class MetricsRange(Arguments):
+    query: Query = Field(description="PromQL")
+    last: Span = "1h"
+    points: int = Field(60, ge=2, le=1000)
+    limit: int = Field(20, ge=1, le=200)
+
+
+class WorkloadUsage(OfWorkload):
+    last: Span = "24h"
+    points: int = Field(48, ge=2, le=500)
+
+
+class Sample(Lean):
+    labels: dict[str, str]
+    value: float | None = None
+    values: list[float | None] = []
+
+
+class Samples(Lean):
+    """`values` are one each `step_s` seconds from `start` (UTC); null where nothing is known."""
+
+    series: list[Sample]
+    start: str = ""
+    step_s: float = 0.0
+    more: int = 0
+    warnings: list[str] = []
+
+
+class Usage(Lean):
+    """For each container its use over time against what it asks for. CPU in cores, memory in
+    bytes, of the busiest pod."""
+
+    workload: str
+    start: str
+    step_s: float
+    containers: list[dict[str, Any]]
+    replicas: list[float | None] = []
+    notes: list[str] = []
+
+
+@tool("metrics_query", effect=Effect.READ, group="metrics", title="Query metrics",
+      role=Role.OPERATOR, scope="platform")  # fmt: skip
+async def query(ctx: Context, asked: MetricsQuery) -> Samples:
+    """The value of a PromQL expression now, for each series."""
+    return await ctx.need_metrics().query(asked.query, asked.limit)
+
+
+@tool("metrics_range", effect=Effect.READ, group="metrics", title="Query metrics over time",
+      role=Role.OPERATOR, scope="platform")  # fmt: skip
+async def query_range(ctx: Context, asked: MetricsRange) -> Samples:
+    """A PromQL expression over the last while (30m, 6h, 7d), at evenly spaced points."""
+    metrics = ctx.need_metrics()
+    return await metrics.range(asked.query, seconds(asked.last), asked.points, asked.limit)
+
+
+@tool("workload_usage", effect=Effect.READ, group="metrics", title="Show a workload's use")
+async def usage(ctx: Context, asked: WorkloadUsage) -> Usage:
+    """What a workload's containers used of CPU and memory lately, against requests and limits."""
+    ref, _ = await find(ctx, asked)
+    return await ctx.need_metrics().usage(ref, seconds(asked.last), asked.points)
+
+
+def seconds(span: Literal[""] | str) -> float:
+    """Of a span as Prometheus writes it (90s, 30m, 6h, 7d, 2w)."""
+    return int(span[:-1]) * SECONDS[span[-1]]
