@@ -97,7 +97,10 @@ class Autoscaler:
 class Workload:
     """A workload and its past, through all its rollouts. `demand` is what it serves in all (cores
     over all pods, or requests per second), `replicas` how many pods were ready. `notes` say what
-    lowers the confidence (gaps, yesterday's child, half the data)."""
+    lowers the confidence (gaps, yesterday's child, half the data).
+
+    A namespace comes as one, too, of kind `Namespace`, with its `quotas` (each a resource's use and
+    bound) and the `disks` (each a claim's use and size, in bytes) that no workload has."""
 
     subject: Subject
     containers: tuple[Container, ...] = ()
@@ -108,6 +111,7 @@ class Workload:
     starts_in: float = 120.0
     traffic: Series | None = None
     disks: dict[str, tuple[Series, float]] = field(default_factory=dict)
+    quotas: dict[str, tuple[Series, float]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
