@@ -30,7 +30,7 @@ from server.policy import Policy, Question, Verdict
 from server.previews import previewed
 from server.reach import Backends, Bound
 from server.records import Call, Records
-from server.shortening import shorten
+from server.shortening import shown
 from tools.calls import Caller, Outcome, Problem, Progress, State, ToolInfo
 from tools.context import Context, Directory, Tokens
 from tools.errors import Code, ToolError
@@ -210,7 +210,7 @@ class LocalGate:
         return Outcome(
             state=State.SUCCEEDED,
             tool=tool.name,
-            answer=shorten(mask(plain), self.limits.answer_bytes),
+            answer=shown(plain, self.limits.answer_bytes),
         )
 
     # ---- 3 to 6: a change

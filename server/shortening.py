@@ -3,7 +3,17 @@
 import json
 from typing import Any
 
+from server.masking import mask, spotless
+
 NARROW = "cut: the answer was too long. Narrow the query, or ask for fewer at a time."
+
+
+def shown(answer: dict[str, Any], most: int) -> dict[str, Any]:
+    """An answer as it may leave: masked, and cut. Few need either, as their text says at once."""
+    text = _spelled(answer)
+    if len(text) <= most and spotless(text):
+        return answer
+    return shorten(mask(answer), most)
 
 
 def shorten(answer: dict[str, Any], most: int) -> dict[str, Any]:
@@ -29,8 +39,12 @@ def shorten(answer: dict[str, Any], most: int) -> dict[str, Any]:
     return answer | {"cut": NARROW}
 
 
+def _spelled(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
 def _size(value: Any) -> int:
-    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
+    return len(_spelled(value).encode())
 
 
 def _longest(value: Any) -> tuple[list[Any], int]:

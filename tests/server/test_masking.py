@@ -1,8 +1,11 @@
 import json
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from server.masking import MASK, Stream, mask, mask_text
+from server.masking import MASK, Stream, mask, mask_text, spotless
 
 # Put together here so that no scanner takes this file for a leak.
 SECRETS = [
@@ -89,6 +92,32 @@ def test_a_difference_is_masked_by_what_its_path_calls_it() -> None:
     assert mask(plain) == plain
 
 
-@pytest.mark.parametrize("part", ["eyJ", "-eyJ", "://a:b", "sk-", "-----BEGIN ", "token=", "bearer "])
+@pytest.mark.parametrize(
+    "part", ["eyJ", "-eyJ", "://a:b", "sk-", "-----BEGIN ", "token=", "bearer "]
+)
 def test_a_text_that_nearly_is_a_secret_a_hundred_thousand_times_holds_nobody_up(part: str) -> None:
     assert mask_text(part * 100_000)
+
+
+WORDS = st.sampled_from(
+    ["password", "DB_PASSWORD", "dsn", "apiKey", "x-api_key", "clientSecret", "authorization", "kind",
+     "name", "value", "path", "Secret", "data", "ſecret", "=", ".", "_", "bearer ", "://a:b@", "web",
+     "password=", "token=hunter2", *SECRETS]
+)  # fmt: skip
+TEXTS = st.lists(WORDS | st.text(max_size=3), max_size=4).map("".join)
+VALUES = st.recursive(
+    TEXTS | st.none() | st.integers(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(VALUES)
+def test_what_is_said_to_be_spotless_has_nothing_to_mask(value: Any) -> None:
+    if spotless(json.dumps(value, ensure_ascii=False)):
+        assert mask(value) == value
+
+
+def test_a_usual_answer_is_spotless() -> None:
+    row = {"kind": "Deployment", "name": "api", "ready": "2/2", "image": "registry.example/api"}
+    assert spotless(json.dumps({"workloads": [row], "total": 1}))
