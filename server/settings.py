@@ -59,6 +59,30 @@ class AwsConfig(Part):
     endpoint: str = Field("", description="another address of AWS; `AWS_ENDPOINT_URL` if empty")
 
 
+class PrometheusConfig(Part):
+    """The Prometheus that recommendations are made from, or another server that speaks its API."""
+
+    url: str = Field("", description="its URL; no recommendations if empty")
+    token: SecretStr = Field(SecretStr(""), description="bearer token")
+    user: str = Field("", description="user name, for basic authentication")
+    password: SecretStr = Field(SecretStr(""), description="password, for basic authentication")
+    ca_file: str = Field("", description="CA certificates to trust instead of the system's")
+    headers: dict[str, str] = Field({}, description="more headers, such as `X-Scope-OrgID`")
+    matchers: str = Field("", description='label matchers for every selector (`cluster="eu"`)')
+    names: dict[str, str] = Field({}, description="metrics that are called something else here")
+    queries: dict[str, str] = Field({}, description="expressions instead of ours, or `requests`")
+    timeout_s: float = Field(60, gt=0, le=600, description="seconds that one request may take")
+    every_h: float = Field(6, ge=0, le=168, description="hours between analyses; 0: on demand only")
+
+
+class Prices(Part):
+    """What resources cost, to say what a suggestion saves."""
+
+    cpu_core_hour: float = Field(0.0312, ge=0, description="of one core for one hour")
+    memory_gib_hour: float = Field(0.0042, ge=0, description="of one GiB for one hour")
+    currency: str = Field("USD", max_length=8, description="what they are in")
+
+
 class Webhook(Part):
     """Who is told of a call that waits for somebody."""
 
@@ -142,6 +166,11 @@ class Settings(BaseSettings):
         {}, description="plan tiers by name, beside or instead of `free`, `pro`, `enterprise`"
     )
     isolation: Isolation = Isolation()
+    prometheus: PrometheusConfig = PrometheusConfig()
+    prices: Prices = Prices()
+    strategies: dict[str, dict[str, Any]] = Field(
+        {}, description="settings of strategies by name (`strategies.rightsize`)"
+    )
     webhook: Webhook = Webhook()
     approvals: Approvals = Approvals()
     limits: Limits = Limits()

@@ -509,3 +509,25 @@ async def test_state_from_another_cluster_is_not_used_for_this_one(
     assert outcome.error.code is Code.FAILED_PRECONDITION
     assert "another cluster" in outcome.error.message
     assert await replicas(kube, tenant) == 2
+
+
+async def test_the_state_may_lie_in_either_database(
+    kube: Kube, aws: Any, moto_url: str, tmp_path: Path, database: str
+) -> None:
+    name = f"t-{uuid.uuid4().hex[:8]}"
+    there = settings(tmp_path, kube.kubeconfig, moto_url, database=database)
+    async with opened(there) as house:
+        made = await house.done("tenant_create", name=name, plan="free")
+        again = await asyncio.gather(
+            *(house.app.gate.call(OLIVIA, "tenant_update", {"tenant": name, "plan": "pro"}, key="k")
+              for _ in range(5))
+        )  # fmt: skip
+        assert len({o.call_id for o in again}) == 1
+        decided = await asyncio.gather(
+            *(house.call(OSCAR, "call_approve", id=again[0].call_id) for _ in range(5))
+        )
+        assert State.SUCCEEDED in {d.state for d in decided}
+    async with opened(there) as house:
+        assert await house.state(made.call_id) is State.SUCCEEDED
+        gone = await house.done("tenant_delete", tenant=name, objects="delete")
+        assert gone.state is State.SUCCEEDED

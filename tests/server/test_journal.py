@@ -18,18 +18,18 @@ def put(key: str, value: object):  # type: ignore[no-untyped-def]
     return lambda c: c.execute(sa.insert(meta).values(key=key, value=value)) and None
 
 
-async def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None:
-    journal = await Journal.open(url(tmp_path))
+async def test_what_was_written_is_there_after_a_restart(database: str) -> None:
+    journal = await Journal.open(database)
     await journal.run(put("greeting", {"hello": "world"}))
     await journal.close()
-    journal = await Journal.open(url(tmp_path))
+    journal = await Journal.open(database)
     query = sa.select(meta.c.value).where(meta.c.key == "greeting")
     assert await journal.run(lambda c: c.execute(query).scalar()) == {"hello": "world"}
     await journal.close()
 
 
-async def test_one_failure_does_not_take_its_neighbours_with_it(tmp_path: Path) -> None:
-    journal = await Journal.open(url(tmp_path))
+async def test_one_failure_does_not_take_its_neighbours_with_it(database: str) -> None:
+    journal = await Journal.open(database)
     work = [put(f"k{n}", n) for n in range(20)]
     work[7] = lambda c: c.execute(sa.text("select nonsense"))
     results = await asyncio.gather(*(journal.run(w) for w in work), return_exceptions=True)
@@ -63,14 +63,14 @@ async def test_state_held_by_another_process_is_refused_with_what_to_do(tmp_path
         other.stdout.close()
 
 
-async def test_state_from_a_newer_version_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
-    journal = await Journal.open(url(tmp_path))
+async def test_state_from_a_newer_version_is_refused_and_left_as_it_is(database: str) -> None:
+    journal = await Journal.open(database)
     newer = len(MIGRATIONS) + 1
     statement = sa.update(meta).where(meta.c.key == "version").values(value=newer)
     await journal.run(lambda c: c.execute(statement) and None)
     await journal.close()
     with pytest.raises(ToolError, match="newer Pilothouse"):
-        await Journal.open(url(tmp_path))
+        await Journal.open(database)
 
 
 async def test_state_that_is_no_database_is_refused(tmp_path: Path) -> None:
