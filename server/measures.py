@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 from tools.errors import Code, ToolError
@@ -33,9 +34,7 @@ class Measures:
 
         found = await asked(lambda: query(self._prometheus, expr))
         series = [Sample(labels=s["labels"], value=s["value"]) for s in found["series"][:limit]]
-        return Samples(
-            series=series, more=found["total"] - len(series), warnings=found["warnings"]
-        )
+        return Samples(series=series, more=found["total"] - len(series), warnings=found["warnings"])
 
     async def range(self, expr: str, last_s: float, points: int, limit: int) -> Samples:
         from recommender.live import query_range
@@ -98,7 +97,7 @@ def thinned(line: "Series", start: float, end: float, points: int) -> list[float
 
     found: list[float | None] = []
     edges = np.linspace(start, end, points + 1)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         part = line.between(low, high).values
         part = part[~np.isnan(part)]
         found.append(float(f"{part.max():.4g}") if len(part) else None)
@@ -125,4 +124,3 @@ def as_tool_errors() -> Iterator[None]:
 
 def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-

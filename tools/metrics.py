@@ -1,6 +1,6 @@
 """Tools to look at metrics: a workload's use over time, and PromQL for operators."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -64,7 +64,8 @@ class Usage(Lean):
       role=Role.OPERATOR, scope="platform")  # fmt: skip
 async def query(ctx: Context, asked: MetricsQuery) -> Samples:
     """The value of a PromQL expression now, for each series."""
-    return await ctx.need_metrics().query(asked.query, asked.limit)
+    found: Samples = await ctx.need_metrics().query(asked.query, asked.limit)
+    return found
 
 
 @tool("metrics_range", effect=Effect.READ, group="metrics", title="Query metrics over time",
@@ -72,16 +73,20 @@ async def query(ctx: Context, asked: MetricsQuery) -> Samples:
 async def query_range(ctx: Context, asked: MetricsRange) -> Samples:
     """A PromQL expression over the last while (30m, 6h, 7d), at evenly spaced points."""
     metrics = ctx.need_metrics()
-    return await metrics.range(asked.query, seconds(asked.last), asked.points, asked.limit)
+    found: Samples = await metrics.range(
+        asked.query, seconds(asked.last), asked.points, asked.limit
+    )
+    return found
 
 
 @tool("workload_usage", effect=Effect.READ, group="metrics", title="Show a workload's use")
 async def usage(ctx: Context, asked: WorkloadUsage) -> Usage:
     """What a workload's containers used of CPU and memory lately, against requests and limits."""
     ref, _ = await find(ctx, asked)
-    return await ctx.need_metrics().usage(ref, seconds(asked.last), asked.points)
+    used: Usage = await ctx.need_metrics().usage(ref, seconds(asked.last), asked.points)
+    return used
 
 
-def seconds(span: Literal[""] | str) -> float:
+def seconds(span: str) -> float:
     """Of a span as Prometheus writes it (90s, 30m, 6h, 7d, 2w)."""
     return int(span[:-1]) * SECONDS[span[-1]]

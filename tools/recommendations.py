@@ -119,7 +119,9 @@ async def get(ctx: Context, which: RecommendationName) -> RecommendationAnswer:
       title="Analyze usage", role=Role.USER, scope="platform", idempotent=False)  # fmt: skip
 async def analyze(ctx: Context, which: Analyze) -> Analysis:
     """Read the latest metrics and work out the recommendations anew; changes nothing else."""
-    return await ctx.need_recommendations().analyze(ctx.caller, which.tenant or "", ctx.progress)
+    advice = ctx.need_recommendations()
+    run: Analysis = await advice.analyze(ctx.caller, which.tenant or "", ctx.progress)
+    return run
 
 
 @tool("recommendation_apply", effect=Effect.WRITE, group="recommendations",
@@ -153,7 +155,8 @@ async def apply(ctx: Context, which: RecommendationName) -> Plan:
 
 
 @tool("recommendation_reject", effect=Effect.DECIDE, group="recommendations",
-      title="Reject a recommendation", role=Role.USER, scope="platform", people_only=True)  # fmt: skip
+      title="Reject a recommendation", role=Role.USER, scope="platform",
+      people_only=True)  # fmt: skip
 async def reject(ctx: Context, which: RecommendationReject) -> RecommendationAnswer:
     """Turn a recommendation down; it stays away until the evidence has really changed."""
     found = await ctx.need_recommendations().reject(ctx.caller, which.id, which.reason)
