@@ -17,7 +17,7 @@ from recommender.model import RecommenderError
 from recommender.owners import Owners, read_owners
 from recommender.planning import Piece, Shard, pieces, shards
 from recommender.prometheus import Prometheus
-from recommender.queries import STATE_METRICS, STEP, SURVEY, SURVEYED, Queries, Query
+from recommender.queries import FACTS, OWNERS, STATE_METRICS, STEP, SURVEY, SURVEYED, Queries, Query
 from recommender.refusals import Away, Slow, TooMuch
 
 WINDOW = 7 * DAY
@@ -216,7 +216,7 @@ class _Reader:
             for query in self.there:
                 self.held[query.name, shard.number] = shard.until[query.name], note
             return Owners()
-        self.run.requests += 4 + len(facts)
+        self.run.requests += len(OWNERS) + len(FACTS)
         self.history.put_facts(facts)
         return owners
 
