@@ -13,6 +13,7 @@ from server.executor.engine import Patience
 from tests.conftest import Kube
 from tests.house import House, opened, settings
 from tools.calls import Caller, Outcome, Role
+from tools.errors import Code
 
 # What breaks down in a test is given up soon.
 QUICK = Patience(apply_s=2, first_pause_s=0.005, longest_pause_s=0.05, forward_s=3)
@@ -74,3 +75,13 @@ async def with_bucket(house: House) -> None:
     found = await aws.call("s3", "list_buckets")
     if "tenants" not in [bucket["Name"] for bucket in found["Buckets"]]:
         await aws.call("s3", "create_bucket", Bucket="tenants", CreateBucketConfiguration=where)
+
+
+def refused(outcome: Outcome, code: Code, *said: str) -> None:
+    """It was, with this code, these words and a next step."""
+    assert outcome.error is not None, outcome
+    assert outcome.error.code is code, outcome.error
+    assert outcome.error.hint
+    for words in said:
+        assert words in outcome.error.message
+    assert len(outcome.error.message) < 1000

@@ -8,6 +8,7 @@ from . import managers, patches
 from .errors import ApiError, bad_request
 from .kinds import Kind
 from .schema import normal, unknown_fields
+from .typed import misfits
 
 Object = dict[str, Any]
 
@@ -44,15 +45,17 @@ def configuration(kind: Kind, namespace: str, name: str, body: Any, subresource:
     if (body.get("kind"), body.get("apiVersion")) != (kind.kind, kind.api_version):
         said = f"{body.get('apiVersion', '')}, Kind={body.get('kind', '')}"
         raise bad_request(f"invalid object type: {said}")
-    if (body.get("metadata") or {}).get("managedFields"):
+    about = body.get("metadata")
+    if isinstance(about, dict) and about.get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
-    if unknown := list(unknown_fields(kind.shape, body)):
+    if found := list(misfits(kind.shape, body)):
         where = f"{namespace}/{name}; {kind.api_version}, Kind={kind.kind}"
-        raise ApiError(
-            500,
-            "",
-            f"failed to create typed patch object ({where}): "
-            f".{unknown[0]}: field not declared in schema",
+        said = found[0] if len(found) == 1 else "errors:" + "".join(f"\n  {f}" for f in found)
+        raise ApiError(500, "", f"failed to create typed patch object ({where}): {said}")
+    if about is None:
+        raise bad_request(
+            f"the name of the object ({name} based on URL) was undeterminable: "
+            "name must be provided"
         )
     wanted = managers.strip(body)
     meta = wanted.setdefault("metadata", {})

@@ -6,6 +6,8 @@ from typing import Any
 from tools.errors import Code, ToolError
 
 DOCTOR = "Run `pilothouse doctor` to see what is wrong."
+# Server-side apply answers 500 where the manifest is at fault: an unknown field, a wrong type.
+UNFIT = ("failed to create typed patch object", "failed to convert new object")
 
 
 def refusal(
@@ -56,6 +58,8 @@ def refusal(
                 "Wait, and repeat.",
                 retry_after=retry_after or 1.0,
             )
+        case 500 if message.startswith(UNFIT):
+            return ToolError(Code.INVALID_ARGUMENT, message, "Correct what it names, and repeat.")
     return ToolError(
         Code.UNAVAILABLE if status >= 500 else Code.INTERNAL,
         f"Cluster {cluster} failed ({status}): {message}",

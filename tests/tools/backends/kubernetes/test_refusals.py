@@ -48,6 +48,8 @@ BOUND = 'pods "p" is forbidden: maximum cpu usage per Container is 1, but limit 
         (422, {"message": "is invalid"}, Code.INVALID_ARGUMENT),
         (429, {"message": "too many requests"}, Code.RESOURCE_EXHAUSTED),
         (500, {"message": "etcd"}, Code.UNAVAILABLE),
+        (500, {"message": "failed to create typed patch object (a/web; apps/v1, Kind=Deployment): .spec.replcas: field not declared in schema"}, Code.INVALID_ARGUMENT),
+        (500, {"message": "failed to convert new object (a/q; /v1, Kind=ResourceQuota) to proper version: unable to convert"}, Code.INVALID_ARGUMENT),
         (503, "no endpoints", Code.UNAVAILABLE),
         (504, {"message": "timeout"}, Code.UNAVAILABLE),
     ],
