@@ -9,11 +9,12 @@ from pydantic import ValidationError
 from server.policy import Policy, Question, Situation, Verdict
 from server.reach import Backends
 from server.records import Call
-from server.refusals import invalid, not_yours, unknown_tool
+from server.refusals import invalid, no_tenant, not_yours, unknown_tool
 from tools.calls import Caller, Grant, Role, ToolInfo
 from tools.context import Directory, TenantRef
 from tools.errors import Code, ToolError
 from tools.plan import Undo
+from tools.provisioning import NAMESPACE
 from tools.tool import Arguments, Tool, catalog
 
 
@@ -88,6 +89,8 @@ class Admission:
             parsed = tool.arguments.model_validate(raw)
         except ValidationError as error:
             raise invalid(tool, error) from None
+        if about and tenant is None and _acts_on_tenant(tool):
+            await self._must_be_there(about)
         return Asked(caller, tool, parsed, raw, tenant, situation, verdict)
 
     async def again(self, caller: Caller, call: Call) -> Asked:
@@ -131,6 +134,13 @@ class Admission:
             tenant = None  # another tenant has the name now
         return tool, self._situation(caller, tool, about, tenant), tenant
 
+    async def _must_be_there(self, name: str) -> None:
+        """An operator may look into a namespace that is no tenant; a name that nothing has is a
+        mistake, and not a tenant with nothing in it. Raises `ToolError`."""
+        cluster = self.backends.own()[self.backends.default]
+        if await cluster.find(cluster.ref(NAMESPACE, name)) is None:
+            raise no_tenant(name)
+
     async def _judged(
         self, caller: Caller, tool: Tool, raw: Mapping[str, Any]
     ) -> tuple[Tool, str | None]:
@@ -163,6 +173,12 @@ def _switched_off(caller: Caller, tool: Tool) -> bool:
     if caller.read_only and tool.changes_things:
         return True
     return caller.toolsets is not None and tool.group not in caller.toolsets | {"calls"}
+
+
+def _acts_on_tenant(tool: Tool) -> bool:
+    """Does a tool act on the tenant that it is given, or only search by it?"""
+    field = tool.arguments.model_fields.get("tenant")
+    return tool.scope == "tenant" or bool(field and field.is_required())
 
 
 def _best_role(caller: Caller, tool: Tool) -> Role | None:

@@ -33,6 +33,14 @@ def unknown_tool(name: str, known: Iterable[Tool], caller: Caller) -> ToolError:
     return ToolError(Code.NOT_FOUND, f"There is no tool {name[:64]!r}.", hint)
 
 
+def no_tenant(name: str) -> ToolError:
+    return ToolError(
+        Code.NOT_FOUND,
+        f"There is no tenant {name}.",
+        "tenant_list shows those there are; tenant_create makes one.",
+    )
+
+
 def not_yours(caller: Caller, tool: Tool, situation: Situation, verdict: Verdict) -> ToolError:
     """A tenant that is not the caller's is not there, as far as they can tell."""
     if situation.tenant and situation.role is None:

@@ -5,10 +5,10 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from tools.calls import Role, ToolInfo
 from tools.plan import Plan
@@ -29,6 +29,28 @@ class Arguments(BaseModel):
     """The base of every tool's arguments: nothing unknown is accepted, no string is endless."""
 
     model_config = ConfigDict(extra="forbid", str_max_length=4096, str_strip_whitespace=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, sent: Any) -> Any:
+        """To Python, and so to pydantic, true is 1."""
+        if isinstance(sent, dict):
+            for name, value in sent.items():
+                if isinstance(value, bool) and name in _numbers(cls):
+                    raise ValueError(f"{name}: a number is wanted, not true or false")
+        return sent
+
+
+@cache
+def _numbers(arguments: type[Arguments]) -> frozenset[str]:
+    def kinds(annotation: Any) -> set[Any]:
+        return {annotation}.union(*(kinds(a) for a in get_args(annotation)))
+
+    return frozenset(
+        name
+        for name, field in arguments.model_fields.items()
+        if kinds(field.annotation) & {int, float} and bool not in kinds(field.annotation)
+    )
 
 
 class Answer(BaseModel):
