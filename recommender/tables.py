@@ -1,0 +1,119 @@
+"""The recommender's own tables. Moments are seconds since 1970: the same on every database."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+import sqlalchemy as sa
+
+T = TypeVar("T")
+
+
+class Run(Protocol):
+    """A database: runs some work in one transaction. It may be run twice, the first time undone."""
+
+    def __call__(self, work: Callable[[sa.Connection], T], /) -> Awaitable[T]: ...
+
+
+class Json(sa.types.TypeDecorator[Any]):
+    """A JSON value as text. Evidence comes out of arrays, so numpy's numbers are numbers too."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> str | None:
+        return None if value is None else json.dumps(value, separators=(",", ":"), default=_plain)
+
+    def process_result_value(self, value: Any, dialect: Any) -> Any:
+        return None if value is None else json.loads(value)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return sorted(value) if isinstance(value, set | frozenset) else str(value)
+
+
+metadata = sa.MetaData()
+
+# `place` is what only one may be open at: a strategy and a subject. No column that changes has an
+# index: DuckDB would rewrite the row.
+suggestions = sa.Table(
+    "suggestions",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("place", sa.Text, nullable=False),
+    sa.Column("strategy", sa.Text, nullable=False),
+    sa.Column("cluster", sa.Text, nullable=False),
+    sa.Column("namespace", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("container", sa.Text, nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("tool", sa.Text, nullable=False),
+    sa.Column("arguments", Json, nullable=False),
+    sa.Column("evidence", Json, nullable=False),
+    sa.Column("bound", Json, nullable=False),
+    sa.Column("confidence", sa.Double),
+    sa.Column("monthly", sa.Double, nullable=False),
+    sa.Column("risk", sa.Text, nullable=False),
+    sa.Column("notes", Json, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("updated", sa.Double, nullable=False),
+    sa.Column("expires", sa.Double, nullable=False),
+    sa.Column("hidden_until", sa.Double, nullable=False),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("replaces", sa.Text, nullable=False),
+    sa.Column("replaced_by", sa.Text, nullable=False),
+    # Who rejected or applied it, and what they said.
+    sa.Column("decided_by", sa.Text, nullable=False),
+    sa.Column("decided", sa.Double),
+    sa.Column("said", sa.Text, nullable=False),
+    sa.Column("call_id", sa.Text, nullable=False),
+    sa.Column("applied", sa.Double),
+    sa.Column("watch_until", sa.Double),
+    sa.Column("baseline", Json),
+    # How it went.
+    sa.Column("figures", Json),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("held", sa.Boolean),
+    sa.Column("undo_call", sa.Text, nullable=False),
+)
+
+runs = sa.Table(
+    "suggestion_runs",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("started_by", sa.Text, nullable=False),
+    sa.Column("started", sa.Double, nullable=False),
+    sa.Column("ended", sa.Double),
+    sa.Column("scope", Json, nullable=False),
+    sa.Column("seen", Json, nullable=False),
+    sa.Column("warnings", Json, nullable=False),
+    sa.Column("recorded", Json, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("hint", sa.Text, nullable=False),
+)
+
+# Whoever records takes the one row: two at once would each open their own.
+turns = sa.Table(
+    "suggestion_turns",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("taken", sa.BigInteger, nullable=False),
+)
+
+
+def create(connection: sa.Connection) -> None:
+    """Make what is missing."""
+    metadata.create_all(connection)
+    if connection.execute(sa.select(turns.c.id)).first() is None:
+        connection.execute(sa.insert(turns).values(id=1, taken=0))
+
+
+def take_turn(connection: sa.Connection) -> None:
+    """Wait until nobody else records, and let nobody record until the transaction ends."""
+    connection.execute(sa.update(turns).values(taken=turns.c.taken + 1))
