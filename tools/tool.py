@@ -99,8 +99,14 @@ class Tool:
             destructive=self.destructive,
             idempotent=self.idempotent,
             input_schema=compact(self.arguments.model_json_schema()),
-            output_schema=compact(self.answer.model_json_schema(mode="serialization")),
+            output_schema=_output_schema(self.answer),
         )
+
+
+@cache
+def _output_schema(answer: type[BaseModel]) -> dict[str, Any]:
+    """Once for all the writes, which answer alike: a client that starts us waits for it."""
+    return compact(answer.model_json_schema(mode="serialization"))
 
 
 NAME = re.compile(r"^[a-z][a-z0-9]*(_[a-z0-9]+)+$")
