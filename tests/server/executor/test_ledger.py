@@ -1,7 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -11,8 +10,8 @@ from tools.plan import Seen
 
 
 @pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
-    opened = await Journal.open(f"duckdb:///{tmp_path / 'state.duckdb'}")
+async def journal(database: str) -> AsyncIterator[Journal]:
+    opened = await Journal.open(database)
     yield opened
     await opened.close()
 
