@@ -100,18 +100,16 @@ def record_some(
         new = next(ids)
         if rejected:
             one = replace(one, reason=f"{one.reason} {_since(rejected[-1], one)}")
-        if open_ is None:
-            recorded.opened.append(new)
-        elif _moved(connection, open_["id"], "open", "replaced", now, replaced_by=new):
-            recorded.replaced.append(new)
-        else:  # somebody began to apply or rejected it just now
-            recorded.held.append(open_["id"])
-            continue
-        later = open_["hidden_until"] if open_ else 0.0
-        old = open_["id"] if open_ else ""
-        added.append(
-            _row(one) | {"id": new, "place": place, "replaces": old, "hidden_until": later}
-        )
+        row = _row(one) | {"id": new, "place": place, "replaces": "", "hidden_until": 0.0}
+        if open_:
+            row |= {"replaces": open_["id"], "hidden_until": open_["hidden_until"]}
+        added.append(row)
+    free = _replaced(connection, {row["replaces"]: row["id"] for row in added}, now)
+    # One that somebody began to apply, or rejected, just now is not replaced.
+    recorded.held += [row["replaces"] for row in added if row["replaces"] not in free]
+    added = [row for row in added if row["replaces"] in free]
+    for row in added:
+        (recorded.replaced if row["replaces"] else recorded.opened).append(row["id"])
     times = {"updated": now, "expires": expires, "run_id": run_id}
     if refreshed:
         connection.execute(_refresh(), [row | times for row in refreshed])
@@ -198,6 +196,21 @@ def _moved(
         .returning(suggestions.c.id)
     )
     return bool(connection.execute(statement).all())
+
+
+def _replaced(connection: sa.Connection, by: Mapping[str, str], now: float) -> set[str]:
+    """Those of the old ones that were replaced, and nobody."""
+    old = [id for id in by if id]
+    if not old:
+        return {""}
+    s = suggestions.c
+    statement = (
+        sa.update(suggestions)
+        .where(s.id.in_(old), s.state == "open")
+        .values(state="replaced", updated=now, replaced_by=sa.case(dict(by), value=s.id))
+        .returning(s.id)
+    )
+    return {"", *connection.execute(statement).scalars()}
 
 
 def _fresh(row: Mapping[str, Any], found: Suggestion) -> dict[str, Any]:
