@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from recommender import baselines
-from recommender.baselines import quietly
+from recommender.forecast import quietly
 from recommender.model import Floats, RecommenderError
 from recommender.simulation import Service, judge, service_for
 from recommender.traces import DAY, Traces

@@ -1,16 +1,14 @@
 """What people would pick instead, written from the published formulas: KRR, VPA and the HPA."""
 
-import warnings
 from collections import deque
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from recommender.forecast import DAY, day_peaks, quietly
 from recommender.model import Floats
 from recommender.simulation import Service, needed, served
 
-DAY = 86400.0
 MIB = 2.0**20
 
 
@@ -36,13 +34,6 @@ def vpa_memory(past: Floats, step: float, current: Floats | None = None) -> Floa
     return _vpa(
         peaks, np.exp2(np.arange(peaks.shape[1], dtype=np.float64)), first=1e7, floor=250 * MIB
     )
-
-
-def day_peaks(past: Floats, step: float) -> Floats:
-    """The highest value of each day, (series, days), counted back from the end; NaN for no data."""
-    per_day = round(DAY / step)
-    whole = past[:, past.shape[1] % per_day :].reshape(len(past), -1, per_day)
-    return quietly(np.nanmax, whole, axis=2)
 
 
 def hpa(demand: Floats, service: Service) -> Floats:
@@ -71,13 +62,6 @@ def hpa_with_schedule(demand: Floats, service: Service) -> Floats:
             : len(demand) - day
         ]
     return np.maximum(hpa(demand, service), least)
-
-
-def quietly(of: Any, *args: Any, **kwargs: Any) -> Floats:
-    """NaN for a row without data, without numpy's warning about it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return np.asarray(of(*args, **kwargs), dtype=np.float64)
 
 
 def _vpa(values: Floats, weights: Floats, first: float, floor: float) -> Floats:

@@ -1,0 +1,66 @@
+"""Bounds that hold as often as they say, calibrated on what was forecast and came out before.
+
+Split-conformal over a rolling origin: each past day's peak is scored against the forecast that the
+days before it would have given, in units of the workload's own day-to-day spread. The scores of all
+workloads are pooled, so that a week is enough, and begin with a few that stand for no knowledge.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from recommender.forecast import anchor, day_peaks, spread
+from recommender.model import Floats
+
+FADING = 0.03
+SPREAD = 0.05
+FEWEST_DAYS = 2
+# Exponential, as the scores of most workloads are: a peak above the anchor is rare, but may be far.
+PRIOR = -0.45 * np.log(1 - (np.arange(20) + 0.5) / 20)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Scores by resource (sorted). `quantile` is how many spreads above its anchor a day's peak
+    stays, with the given probability."""
+
+    scores: Mapping[str, Floats] = field(default_factory=dict)
+
+    def quantile(self, what: str, confidence: float) -> float:
+        scores = np.concatenate([self.scores.get(what, PRIOR[:0]), PRIOR])
+        level = min(1.0, confidence * (1 + 1 / len(scores)))
+        return float(np.quantile(scores, level))
+
+
+def scored(past: Floats, step: float) -> Floats:
+    """One past's scores: of each day that at least two days go before."""
+    with np.errstate(divide="ignore"):
+        peaks = np.log(day_peaks(past, step))
+    peaks = peaks[np.isfinite(peaks)]
+    found = []
+    for day in range(FEWEST_DAYS, len(peaks)):
+        before = peaks[:day]
+        found.append((peaks[day] - anchor(before, FADING)) / spread(before, SPREAD, 4))
+    return np.array(found, dtype=np.float64)
+
+
+def calibrated(pasts: Mapping[str, Iterable[tuple[Floats, float]]]) -> Calibration:
+    """From many workloads' pasts (each with its step), by resource."""
+    return Calibration(
+        {what: np.concatenate([PRIOR[:0], *(scored(*p) for p in of)]) for what, of in pasts.items()}
+    )
+
+
+def peak_bound(
+    past: Floats, step: float, what: str, confidence: float, calibration: Calibration
+) -> float:
+    """What the next day's peak stays within, with the probability `confidence`; NaN if fewer than
+    two days are known."""
+    with np.errstate(divide="ignore"):
+        peaks = np.log(day_peaks(past, step))
+    peaks = peaks[np.isfinite(peaks)]
+    if len(peaks) < FEWEST_DAYS:
+        return float("nan")
+    reach = calibration.quantile(what, confidence) * spread(peaks, SPREAD, 4)
+    return float(np.exp(anchor(peaks, FADING) + reach))

@@ -1,0 +1,100 @@
+"""What a workload will use tomorrow, from what it used in the days before.
+
+A past is one row of samples that ends now; its days are counted back from there. NaN is no data.
+"""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from recommender.model import Floats
+
+DAY = 86400.0
+RECENT = 3 * 3600.0
+
+
+def quietly(of: Any, *args: Any, **kwargs: Any) -> Floats:
+    """NaN for a row without data, without numpy's warning about it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.asarray(of(*args, **kwargs), dtype=np.float64)
+
+
+def by_day(past: Floats, step: float) -> Floats:
+    """(…, samples) to (…, days, samples of a day), counted back from the end. What is left over at
+    the beginning counts as a day if it is at least half of one."""
+    per_day = max(1, round(DAY / step))
+    over = past.shape[-1] % per_day
+    if over * 2 >= per_day:
+        gap = np.full((*past.shape[:-1], per_day - over), np.nan)
+        past = np.concatenate([gap, past], axis=-1)
+    elif over:
+        past = past[..., over:]
+    return past.reshape(*past.shape[:-1], -1, per_day)
+
+
+def known_days(past: Floats, step: float) -> Floats:
+    """One past's days, without those that nothing is known of."""
+    days = by_day(past, step)
+    return days[np.isfinite(days).any(axis=1)]
+
+
+def day_peaks(past: Floats, step: float) -> Floats:
+    """The highest value of each day; NaN for a day without data."""
+    return quietly(np.nanmax, by_day(past, step), axis=-1)
+
+
+def recency(count: int, half_life: float) -> Floats:
+    """Weights of days, the last one the heaviest; they add up to 1."""
+    weights = np.exp2((np.arange(count) - count) / half_life)
+    return weights / weights.sum() if count else weights
+
+
+def drift(days: Floats, step: float, half_life: float = 3.0) -> float:
+    """By how much (log) the last hours differ from the same hours of the days before.
+
+    About half of that is still there on the next day, which no longer average can know.
+    """
+    if len(days) < 2:
+        return 0.0
+    recent = max(1, min(days.shape[1], round(RECENT / step)))
+    least = 0.02 * float(np.nanmax(days))
+    if not least > 0:
+        return 0.0
+    logs = quietly(np.nanmean, np.log(np.maximum(days[:, -recent:], least)), axis=1)
+    weights = recency(len(logs) - 1, half_life) * np.isfinite(logs[:-1])
+    if not (np.isfinite(logs[-1]) and weights.any()):
+        return 0.0
+    before = float(np.nansum(weights * np.nan_to_num(logs[:-1])) / weights.sum())
+    return float(np.clip(logs[-1] - before, -0.3, 0.3))
+
+
+def spread(levels: Floats, prior: float, weight: float) -> float:
+    """How much a level (log) moves from day to day, drawn towards `prior` where days are few, as
+    if `weight` moves of that size had been seen."""
+    moves = np.diff(levels[np.isfinite(levels)])
+    return float(np.sqrt((weight * prior**2 + (moves**2).sum()) / (weight + len(moves))))
+
+
+def anchor(peaks: Floats, fading: float) -> float:
+    """The highest day's peak (log), where a peak fades by `fading` a day."""
+    age = np.arange(len(peaks) - 1, -1, -1)
+    return float(np.nanmax(peaks - fading * age))
+
+
+def trend(values: Floats, step: float) -> tuple[float, float, float]:
+    """The robust line through `values` (Theil-Sen): its slope per second, where it stands at the
+    end, and the spread of what it leaves (1.4826 x the median deviation). NaN for fewer than 3."""
+    known = np.flatnonzero(np.isfinite(values))
+    if len(known) < 3:
+        return np.nan, np.nan, np.nan
+    if len(known) > 200:
+        known = known[np.linspace(0, len(known) - 1, 200).astype(int)]
+    x, y = known * step, values[known]
+    first, second = np.triu_indices(len(x), 1)
+    slope = float(np.median((y[second] - y[first]) / (x[second] - x[first])))
+    level = float(np.median(y - slope * x))
+    left = y - level - slope * x
+    noise = 1.4826 * float(np.median(np.abs(left)))
+    return slope, level + slope * (len(values) - 1) * step, noise

@@ -1,0 +1,141 @@
+"""What all strategies share: their shape, what they are told besides the workload, and how numbers
+are said."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from math import ceil, floor, log10
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from recommender.backtest import Policy
+from recommender.calibration import Calibration, scored
+from recommender.model import Floats, RecommenderError, Series, Subject, Suggestion, Workload
+
+DAY = 86400.0
+GIB = 2.0**30
+MIB = 2.0**20
+
+
+class StrategySettings(BaseModel):
+    """What every strategy can be told. `caution` trades slack (less than 1) for safety (more)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    caution: float = Field(1.0, gt=0, le=20)
+    confidence: float = Field(0.9, gt=0.5, lt=1)
+    dead_band: float = Field(0.1, ge=0, lt=1)
+    history_days: int = Field(7, ge=1, le=90)
+
+
+@dataclass(frozen=True)
+class Prices:
+    """In one currency, per hour."""
+
+    cpu_core_hour: float = 0.0316
+    memory_gib_hour: float = 0.0042
+    hours_a_month: float = 730.0
+
+    def monthly(self, cores: float = 0.0, memory: float = 0.0) -> float:
+        """Of that many cores and bytes."""
+        hourly = cores * self.cpu_core_hour + memory / GIB * self.memory_gib_hour
+        return round(hourly * self.hours_a_month, 2)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a strategy is told besides the workload: prices, the calibration over all workloads, and
+    whose requests were set by a suggestion (with the container)."""
+
+    prices: Prices = field(default_factory=Prices)
+    calibration: Calibration = field(default_factory=Calibration)
+    settled: frozenset[Subject] = frozenset()
+
+
+class Strategy:
+    """Derive from it: a `name`, `Settings` and `run`. `policy` makes it known to the backtest."""
+
+    name: ClassVar[str]
+    Settings: ClassVar[type[StrategySettings]] = StrategySettings
+
+    def __init__(self, settings: Any = None) -> None:
+        self.settings: Any = settings if settings is not None else self.Settings()
+
+    def run(self, workload: Workload, now: float, context: Context) -> list[Suggestion]:
+        """What should change about this workload; nothing where nothing should."""
+        raise NotImplementedError
+
+    def policy(self) -> Policy:
+        """How it would have acted, for the backtest. Raises `RecommenderError` where that cannot be
+        replayed."""
+        raise RecommenderError(
+            f"{self.name} cannot be replayed.", "The backtest replays rightsize and replicas."
+        )
+
+
+def context_of(
+    workloads: Iterable[Workload], now: float, context: Context | None = None, days: int = 7
+) -> Context:
+    """`context` with the calibration that these workloads' pasts give; they are read once."""
+    found: dict[str, list[Floats]] = {"cpu": [], "memory": [], "demand": []}
+    for workload in workloads:
+        pasts = [("demand", workload.demand)]
+        for container in workload.containers:
+            pasts += [("cpu", container.cpu), ("memory", container.memory)]
+        for what, series in pasts:
+            if series is not None:
+                found[what].append(scored(recent(series, now, days), series.step))
+    pooled = {what: np.concatenate(of) for what, of in found.items() if of}
+    return replace(context or Context(), calibration=Calibration(pooled))
+
+
+def recent(series: Series | None, now: float, days: float) -> Floats:
+    """The samples of the last days, up to now; none where there is no series."""
+    return series.between(now - days * DAY, now).values if series is not None else np.empty(0)
+
+
+def days_known(values: Floats, step: float) -> float:
+    """How many days' worth of samples are known."""
+    return float(np.isfinite(values).sum()) * step / DAY
+
+
+def cores(value: float) -> str:
+    """As a Kubernetes quantity, rounded up to three digits."""
+    return f"{round_up(value * 1000)}m"
+
+
+def memory(value: float) -> str:
+    return f"{round_up(value / MIB)}Mi"
+
+
+def round_up(value: float, digits: int = 3) -> int:
+    unit: int = 10 ** max(0, floor(log10(max(value, 1))) - digits + 1)
+    return max(1, ceil(value / unit - 1e-9) * unit)
+
+
+def said_cores(value: float) -> str:
+    return f"{value:.2g} cores" if value >= 1 else f"{value * 1000:.0f}m"
+
+
+def said_memory(value: float) -> str:
+    return f"{value / GIB:.3g} GiB" if value >= GIB else f"{value / MIB:.0f} MiB"
+
+
+def said_time(seconds: float) -> str:
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.0f} hours" if seconds < 2 * DAY else f"{seconds / DAY:.0f} days"
+
+
+def address(subject: Subject) -> dict[str, Any]:
+    """A workload, as the tools' arguments name it."""
+    return {"tenant": subject.namespace, "name": subject.name, "kind": subject.kind}
+
+
+def quantiles(values: Floats) -> dict[str, float]:
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return {}
+    found = np.quantile(known, [0.5, 0.95, 0.99, 1.0])
+    return dict(zip(("p50", "p95", "p99", "max"), map(float, found), strict=True))

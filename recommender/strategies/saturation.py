@@ -1,0 +1,251 @@
+"""Heading for a limit, a quota or a full disk; or a change that a scale-up would not mend."""
+
+from dataclasses import dataclass, replace
+from math import erf, sqrt
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from recommender.changes import Detector, Shift, coarse, last_shift
+from recommender.forecast import DAY, trend
+from recommender.model import Series, Suggestion, Workload
+from recommender.strategies import base
+from recommender.strategies.base import Context, Strategy, StrategySettings
+
+HOUR = 3600.0
+RESTARTABLE = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
+
+
+class SaturationSettings(StrategySettings):
+    """Warned of is what reaches its bound within `horizon_days` with at least `sure`. A change of
+    level is unusual from `factor` and `deviations` on, and reported if it began within
+    `recent_hours` and traffic did not move alike. `detector`: `kernel` needs ruptures."""
+
+    horizon_days: float = Field(7.0, gt=0, le=90)
+    sure: float = Field(0.8, gt=0.5, lt=1)
+    least_hours: float = Field(12.0, gt=0)
+    factor: float = Field(1.5, gt=1)
+    deviations: float = Field(5.0, gt=0)
+    recent_hours: float = Field(36.0, gt=0)
+    detector: Detector = "median"
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Where a series is going: it reaches the bound in `seconds` (the likeliest), and within the
+    horizon with the probability `sure`. `grows` is per second."""
+
+    level: float
+    grows: float
+    seconds: float
+    sure: float
+    hours: float
+
+
+class Saturation(Strategy):
+    """Warnings with a time to them, and a restart where memory leaks."""
+
+    name = "saturation"
+    Settings = SaturationSettings
+
+    def run(self, workload: Workload, now: float, context: Context) -> list[Suggestion]:
+        found = []
+        for container in workload.containers:
+            if container.memory is not None and container.memory_limit:
+                going = heading(container.memory, container.memory_limit, now, self.settings)
+                if going:
+                    found.append(
+                        self._leak(workload, container.name, container.memory_limit, going)
+                    )
+        for what, bounds in (("disk", workload.disks), ("quota", workload.quotas)):
+            for name, (series, bound) in bounds.items():
+                going = heading(series, bound, now, self.settings)
+                if going:
+                    found.append(self._full(workload, what, name, bound, going))
+        return found or self._changes(workload, now)
+
+    def _leak(self, workload: Workload, container: str, limit: float, going: Heading) -> Suggestion:
+        can = workload.subject.kind in RESTARTABLE
+        reason = (
+            f"{container} has grown by {base.said_memory(going.grows * HOUR)} an hour for "
+            f"{base.said_time(going.hours * HOUR)} and reaches its limit of "
+            f"{base.said_memory(limit)} in about {base.said_time(going.seconds)}"
+            f"{'; a restart buys time until the leak is mended' if can else ''}."
+        )
+        return self._warning(
+            workload,
+            container,
+            "memory",
+            limit,
+            going,
+            f"{container} of {workload.subject.name} runs out of memory in about "
+            f"{base.said_time(going.seconds)}",
+            reason,
+            tool="workload_restart" if can else "",
+            arguments=base.address(workload.subject) if can else {},
+        )
+
+    def _full(
+        self, workload: Workload, what: str, name: str, bound: float, going: Heading
+    ) -> Suggestion:
+        amount = base.said_memory if bound > 1e6 else "{:.3g}".format
+        advice = (
+            "grow the claim or clear it out"
+            if what == "disk"
+            else "raise the quota, or free what is not needed"
+        )
+        reason = (
+            f"{name} holds {amount(going.level)} of {amount(bound)}, has grown by "
+            f"{amount(going.grows * DAY)} a day and is full in about "
+            f"{base.said_time(going.seconds)}: {advice}."
+        )
+        title = f"The {what} {name} is full in about {base.said_time(going.seconds)}"
+        return self._warning(workload, "", f"{what}:{name}", bound, going, title, reason)
+
+    def _warning(
+        self,
+        workload: Workload,
+        container: str,
+        metric: str,
+        bound: float,
+        going: Heading,
+        title: str,
+        reason: str,
+        tool: str = "",
+        arguments: dict[str, Any] | None = None,
+    ) -> Suggestion:
+        soon = going.seconds < DAY
+        return Suggestion(
+            self.name,
+            replace(workload.subject, container=container),
+            title,
+            reason,
+            tool,
+            arguments or {},
+            evidence={
+                "level": going.level,
+                "bound": bound,
+                "grows_per_hour": going.grows * HOUR,
+                "hours_seen": going.hours,
+                "full_in_seconds": going.seconds,
+            },
+            bound={
+                "metric": metric,
+                "at_least": bound,
+                "seconds": self.settings.horizon_days * DAY,
+            },
+            confidence=round(going.sure, 3),
+            risk="high" if soon else "medium",
+            notes=workload.notes,
+        )
+
+    def _changes(self, workload: Workload, now: float) -> list[Suggestion]:
+        """What moved without traffic: more replicas would not mend it."""
+        found = []
+        for container in workload.containers:
+            for what, series in (("cpu", container.cpu), ("memory", container.memory)):
+                shift = self._unusual(series, now) if series is not None else None
+                if shift is None or series is None or self._with_traffic(workload, shift, now):
+                    continue
+                hours = shift.hours
+                amount = base.said_cores if what == "cpu" else base.said_memory
+                kind = "CPU" if what == "cpu" else "memory"
+                found.append(
+                    Suggestion(
+                        self.name,
+                        replace(workload.subject, container=container.name),
+                        title=f"{kind} of {container.name} of {workload.subject.name} changed "
+                        f"{base.said_time(hours * HOUR)} ago",
+                        reason=f"{kind} of {container.name} went from {amount(shift.of.before)} to "
+                        f"{amount(shift.of.after)} {base.said_time(hours * HOUR)} ago and stayed "
+                        f"there{_traffic_said(workload)}: look at what was rolled out then; more "
+                        f"replicas would not mend it.",
+                        evidence={
+                            "before": shift.of.before,
+                            "after": shift.of.after,
+                            "deviations": shift.of.deviations,
+                            "hours_ago": hours,
+                        },
+                        risk="medium",
+                        notes=workload.notes,
+                    )
+                )
+        return found
+
+    def _unusual(self, series: Series, now: float) -> "_When | None":
+        s = self.settings
+        per_hour = max(1, round(HOUR / series.step))
+        values = coarse(base.recent(series, now, s.history_days), per_hour)
+        if np.isfinite(values).sum() < s.recent_hours + 24:
+            return None
+        shift = last_shift(values, season=24, detector=s.detector)
+        if (
+            shift is None
+            or shift.deviations < s.deviations
+            or shift.after < s.factor * shift.before
+        ):
+            return None
+        hours = float(len(values) - shift.index)
+        return _When(shift, hours) if hours <= s.recent_hours else None
+
+    def _with_traffic(self, workload: Workload, shift: "_When", now: float) -> bool:
+        """Whether traffic rose with it, by half as much at least."""
+        if workload.traffic is None:
+            return False
+        per_hour = max(1, round(HOUR / workload.traffic.step))
+        values = coarse(base.recent(workload.traffic, now, self.settings.history_days), per_hour)
+        hours = min(int(shift.hours), len(values) - 1)
+        if hours < 1:
+            return False
+        # The same hours of the day before it, so that the season is no change.
+        since = values[-hours:]
+        ends = len(values) - 24 * int(np.ceil(hours / 24))
+        before = values[max(0, ends - hours) : ends] if ends > hours // 2 else values[:-hours]
+        if not (np.isfinite(since).any() and np.isfinite(before).any()):
+            return False
+        rose = np.nanmedian(since) / max(float(np.nanmedian(before)), 1e-12)
+        return bool(np.log(max(rose, 1e-12)) > 0.5 * np.log(shift.of.after / shift.of.before))
+
+
+@dataclass(frozen=True)
+class _When:
+    of: Shift
+    hours: float
+
+
+def _traffic_said(workload: Workload) -> str:
+    return "" if workload.traffic is None else ", and its traffic did not"
+
+
+def heading(series: Series, bound: float, now: float, settings: Any) -> Heading | None:
+    """Where it goes since its last fall (a restart, a clean-up), if that is towards `bound`."""
+    past = base.recent(series, now, settings.history_days)
+    per_hour = max(1, round(HOUR / series.step))
+    hours = coarse(past, per_hour)
+    if not np.isfinite(hours).any() or not bound > 0:
+        return None
+    filled = np.where(np.isfinite(hours), hours, np.inf)
+    falls = np.flatnonzero(filled[1:] < 0.75 * np.where(filled[:-1] < np.inf, filled[:-1], 0)) + 1
+    since = hours[falls[-1] :] if len(falls) else hours
+    known = int(np.isfinite(since).sum())
+    if known < settings.least_hours:
+        return None
+    slope, level, noise = trend(since, HOUR)
+    if not slope > 0:
+        return None
+    span = len(since) * HOUR
+    noise += 1e-3 * bound
+    # Neighbouring hours resemble each other: a quarter of them counts as samples of their own.
+    unsure = noise * sqrt(12 / max(known / 4, 2)) / span
+    if slope < 3 * unsure:
+        return None
+    # A trend is believed for three times as long as it was seen.
+    horizon = min(settings.horizon_days * DAY, 3 * span)
+    seconds = max(0.0, (bound - level) / slope)
+    reaches = level + slope * horizon
+    deviation = sqrt(noise**2 + (unsure * horizon) ** 2)
+    sure = 0.5 * (1 + erf((reaches - bound) / deviation / sqrt(2)))
+    if sure < settings.sure:
+        return None
+    return Heading(level, slope, seconds, min(sure, 0.99), float(len(since)))
