@@ -1,10 +1,12 @@
 """A gate that is a client of a running server, over its Unix socket or over HTTP."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from server.plain import fit_key, plain
 from tools.calls import Caller, Outcome, Problem, Progress, State, ToolInfo
 from tools.errors import Code, ToolError
 
@@ -33,11 +35,14 @@ class RemoteGate:
 
     async def tools(self, caller: Caller) -> list[ToolInfo]:
         body = await self.get("/api/v1/tools", caller)
-        return [ToolInfo.model_validate(info) for info in body["tools"]]
+        with _as_ours(self.where):
+            return [ToolInfo.model_validate(info) for info in body["tools"]]
 
     async def caller(self, caller: Caller) -> Caller:
         """Who the server takes us for. Raises `ToolError`."""
-        return Caller.model_validate(await self.get("/api/v1/caller", caller))
+        known = await self.get("/api/v1/caller", caller)
+        with _as_ours(self.where):
+            return Caller.model_validate(known)
 
     async def call(
         self,
@@ -70,37 +75,44 @@ class RemoteGate:
     ) -> Outcome:
         """As `call`, but raises `ToolError` where the server was not reached (or, with `lost`, did
         not answer)."""
+        sent = plain(arguments)
         params: dict[str, Any] = {"preview": "true"} if preview else {}
         if wait_s is not None:
             params["wait"] = f"{wait_s:g}"
         headers = self._headers(caller)
-        if key:
+        if key := fit_key(key or None):
             headers["Idempotency-Key"] = key
         if progress is None:
             answer = await self._send(
-                "POST", _path(tool), headers=headers, params=params, json=dict(arguments)
+                "POST", _path(tool), headers=headers, params=params, json=sent
             )
-            return _outcome(tool, answer)
+            with _as_ours(self.where):
+                return _outcome(tool, answer)
         headers["Accept"] = NDJSON
-        async for line in self._lines(tool, headers=headers, params=params, json=dict(arguments)):
+        async for line in self._lines(tool, headers=headers, params=params, json=sent):
             if isinstance(line, Outcome):
                 return line
-            if "outcome" in line:
-                return Outcome.model_validate(line["outcome"])
-            told = line["progress"]
-            await progress(told["message"], told["done"], told["total"])
+            with _as_ours(self.where):
+                if "outcome" in line:
+                    return Outcome.model_validate(line["outcome"])
+                told = line["progress"]
+                said = told["message"], told["done"], told["total"]
+            await progress(*said)
         raise _lost(self.where, "the answer broke off")
 
     async def stream(
         self, caller: Caller, tool: str, arguments: Mapping[str, Any]
     ) -> AsyncIterator[dict[str, Any]]:
         headers = self._headers(caller) | {"Accept": NDJSON}
-        async for line in self._lines(tool, headers=headers, json=dict(arguments)):
+        async for line in self._lines(tool, headers=headers, json=plain(arguments)):
             if isinstance(line, Outcome):
                 raise _error(line.error) if line.error else _lost(self.where, "it did not stream")
-            if "error" in line:
-                raise _error(Problem.model_validate(line["error"]))
-            yield line["piece"]
+            with _as_ours(self.where):
+                problem = Problem.model_validate(line["error"]) if "error" in line else None
+                piece = None if problem else line["piece"]
+            if problem:
+                raise _error(problem)
+            yield piece
 
     async def get(self, path: str, caller: Caller | None = None) -> dict[str, Any]:
         """A page of the server's as JSON. Raises `ToolError`."""
@@ -160,25 +172,29 @@ class RemoteGate:
             async with self._connected().stream("POST", _path(tool), **request) as answer:
                 if not answer.headers.get("content-type", "").startswith(NDJSON):
                     await answer.aread()
-                    yield _outcome(tool, answer)
+                    with _as_ours(self.where):
+                        outcome = _outcome(tool, answer)
+                    yield outcome
                     return
                 async for line in answer.aiter_lines():
                     if line.strip():
-                        yield json.loads(line)
+                        with _as_ours(self.where):
+                            said = dict(json.loads(line))
+                        yield said
         except httpx.HTTPError as error:
             raise _unreached(self.where, error) from error
 
     def _page(self, answer: "httpx.Response") -> dict[str, Any]:
         if answer.is_success:
-            body: dict[str, Any] = answer.json()
-            return body
+            with _as_ours(self.where):
+                return dict(answer.json())
         raise _error(_problem(answer))
 
 
 def _path(tool: str) -> str:
     from urllib.parse import quote
 
-    return f"/api/v1/tools/{quote(tool[:128], safe='')}"
+    return f"/api/v1/tools/{quote(tool[:128], safe='', errors='replace')}"
 
 
 def _outcome(tool: str, answer: "httpx.Response") -> Outcome:
@@ -199,10 +215,23 @@ def _problem(answer: "httpx.Response") -> Problem:
         return Problem(code=body["code"], message=body["detail"], hint=body.get("hint", ""))
     except (ValueError, KeyError, TypeError):
         return Problem(
-            code=Code.UNAVAILABLE if answer.status_code >= 500 else Code.INTERNAL,
+            code=Code.UNAVAILABLE if answer.status_code >= 500 else Code.FAILED_PRECONDITION,
             message=f"{answer.url.host} answered {answer.status_code}, not as Pilothouse does.",
-            hint="Check the URL.",
+            hint="Check --url.",
         )
+
+
+@contextmanager
+def _as_ours(where: str | Path) -> Iterator[None]:
+    """Reads an answer. Raises `ToolError` where it is none that Pilothouse gives."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ToolError(
+            Code.FAILED_PRECONDITION,
+            f"{where} answers, but not as Pilothouse does.",
+            "Check --url, and that both are of one version.",
+        ) from error
 
 
 def _error(problem: Problem) -> ToolError:

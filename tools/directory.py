@@ -1,6 +1,7 @@
 """Where each tenant is, as the clusters' namespaces say it, remembered for a few seconds."""
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from tools.context import Cluster, TenantRef
@@ -8,6 +9,7 @@ from tools.errors import ToolError
 from tools.objects import MANAGED_BY, OURS
 from tools.provisioning import NAMESPACE, is_tenant, tenant_ref
 
+NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 MOST = 10_000
 PAGE = 500
 # Who asks for a tenant that is being made should find it soon.
@@ -29,6 +31,8 @@ class TenantDirectory:
 
     async def find(self, name: str) -> TenantRef | None:
         """Raises `ToolError` where a cluster that might have it does not answer."""
+        if not NAME.fullmatch(name):
+            return None
         if known := self._known.get(name):
             until, ref = known
             if self._clock() < until:
