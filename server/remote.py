@@ -109,7 +109,7 @@ class RemoteGate:
                 raise _error(line.error) if line.error else _lost(self.where, "it did not stream")
             with _as_ours(self.where):
                 problem = Problem.model_validate(line["error"]) if "error" in line else None
-                piece = None if problem else line["piece"]
+                piece = {} if problem else line["piece"]
             if problem:
                 raise _error(problem)
             yield piece
