@@ -1,5 +1,6 @@
 """The one place where everything is put together."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
+from server.advisor import Advisor
 from server.announce import Announcer
 from server.audit import Audit
 from server.doors.http import LOOPBACK, Guard
@@ -23,6 +25,7 @@ from server.gate import LocalGate
 from server.identity import Identity
 from server.journal import Journal, calls
 from server.keeper import Keeper
+from server.measures import Measures, as_tool_errors
 from server.metrics import Counted, Metrics
 from server.policy import Policy, PolicyError
 from server.reach import Backends
@@ -145,6 +148,7 @@ async def open_app(
         records = Records(journal, clock)
         secret = settings.webhook.secret.get_secret_value()
         announcer = Announcer(settings.webhook.url, secret)
+        advice = await make_advice(settings, stack, journal, records, tenants, clock)
         gate = LocalGate(
             records=records,
             engine=Engine(Ledger(journal, clock)),
@@ -158,6 +162,8 @@ async def open_app(
             still=identity.still,
             announce=announcer.announce,
             keeper=Keeper(records, backends.own, tenants),
+            advisor=advice and advice[0],
+            measures=advice and advice[1],
             limits=GateLimits(
                 wait_s=settings.limits.wait_s,
                 read_s=settings.limits.read_s,
@@ -189,6 +195,67 @@ def make_backends(settings: Settings) -> Backends:
         options = settings.aws.model_dump(exclude={"oidc_provider"})
         aws = AwsWrites(**options, oidc_providers=issuers)
     return Backends(apis, aws)
+
+
+async def make_advice(
+    settings: Settings,
+    stack: AsyncExitStack,
+    journal: Journal,
+    records: Records,
+    tenants: TenantDirectory,
+    clock: Callable[[], datetime],
+) -> tuple[Advisor, Measures] | None:
+    """What looks after recommendations, and metrics for the tools; None without a Prometheus.
+    Raises `ToolError` for settings of a strategy that are wrong."""
+    config = settings.prometheus
+    if not config.url:
+        return None
+    from recommender.answers import Limits, Login
+    from recommender.history import History
+    from recommender.prometheus import Prometheus
+    from recommender.queries import Queries
+    from recommender.runs import Runs
+    from recommender.strategies import BUILT_IN, Context, Prices, make
+    from recommender.suggestions import Suggestions
+
+    login = Login(
+        token=config.token.get_secret_value(),
+        basic=(config.user, config.password.get_secret_value()) if config.user else None,
+        ca_file=config.ca_file,
+        headers=config.headers,
+    )
+    with as_tool_errors():
+        prometheus = Prometheus(config.url, login, Limits(request_s=config.timeout_s))
+        names = [*BUILT_IN, *(n for n in settings.strategies if n not in BUILT_IN)]
+        strategies = [make(name, **settings.strategies.get(name, {})) for name in names]
+    history = await asyncio.to_thread(History, settings.state / "metrics.duckdb")
+    stack.callback(history.close)
+
+    def seconds() -> float:
+        return clock().timestamp()
+
+    suggestions, runs = Suggestions(journal.run, seconds), Runs(journal.run, seconds)
+    await suggestions.open()
+    await runs.open()
+    prices = Prices(
+        cpu_core_hour=settings.prices.cpu_core_hour,
+        memory_gib_hour=settings.prices.memory_gib_hour,
+    )
+    advisor = Advisor(
+        prometheus=prometheus,
+        history=history,
+        queries=Queries(config.names, config.queries, config.matchers),
+        suggestions=suggestions,
+        runs=runs,
+        strategies=strategies,
+        context=Context(prices=prices),
+        records=records,
+        tenants=tenants,
+        clock=clock,
+        every_s=config.every_h * 3600,
+        currency=settings.prices.currency,
+    )
+    return advisor, Measures(prometheus, history, clock)
 
 
 def load_policy(settings: Settings) -> Policy:

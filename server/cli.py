@@ -39,6 +39,7 @@ OFFER: dict[str, Any] = {
         bool | None, typer.Option("--read-only", help="refuse every tool that changes something")
     ],
     "toolsets": Annotated[str | None, typer.Option(help="groups of tools: tenants,jobs")],
+    "prometheus": Annotated[str | None, typer.Option(help="URL of a Prometheus to advise from")],
     "policy": Annotated[str | None, typer.Option(help="Cedar policy file")],
 }
 LISTEN: dict[str, Any] = {

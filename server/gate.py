@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 
 from server.admission import Admission, Asked
+from server.advisor import APPLY, Advisor
 from server.audit import Audit
 from server.carrier import Carrier
 from server.decisions import Decisions
@@ -32,7 +33,7 @@ from server.reach import Backends, Bound
 from server.records import Call, Records
 from server.shortening import shown
 from tools.calls import Caller, Outcome, Problem, Progress, State, ToolInfo
-from tools.context import Context, Directory, Tokens
+from tools.context import Context, Directory, Metrics, Tokens
 from tools.errors import Code, ToolError
 from tools.plan import Plan, Undo, digest
 from tools.tiers import Tiers
@@ -75,6 +76,8 @@ class LocalGate:
         still: Callable[[Caller], Caller | None],
         announce: Callable[[Call], None],
         keeper: Keeper,
+        advisor: Advisor | None = None,
+        measures: Metrics | None = None,
         limits: Limits | None = None,
     ) -> None:
         """`operators` counts the people who are operators; `still` gives a caller the rights that
@@ -91,6 +94,8 @@ class LocalGate:
         self.announce = announce
         self.limits = limits or Limits()
         self.keeper = keeper
+        self.advisor = advisor
+        self.measures = measures
         engine.before = keeper.before
         self.carrier = Carrier(
             records, engine, engine.ledger, self._reach_of, keeper.outcome, self._ended
@@ -99,7 +104,8 @@ class LocalGate:
             policy,
             tenants,
             backends,
-            stands_for={"call_undo": self._undone},
+            stands_for={"call_undo": self._undone}
+            | ({APPLY: advisor.stands_for} if advisor else {}),
             operators=lambda: self.operators(),
             sole_operator=self.limits.sole_operator,
         )
@@ -111,10 +117,14 @@ class LocalGate:
         await self.records.drop_idle_keys()
         await self.carrier.start()
         self.keeper.start()
+        if self.advisor:
+            self.advisor.start(self)
 
     async def stop(self, grace_s: float = 20) -> None:
         """Take no more calls, let what runs end or park it."""
         self._stopping = True
+        if self.advisor:
+            await self.advisor.stop()
         await self.carrier.stop(grace_s)
         await self.keeper.stop()
         await self.audit.flush()
@@ -326,11 +336,15 @@ class LocalGate:
                     f"Call {undone.id} is being undone already.",
                     "call_list shows who asked for that.",
                 )
+        if call.tool == APPLY and self.advisor:
+            await self.advisor.applying(call)
         await self.records.add(call)
         if call.state is State.RUNNING:
             self.carrier.begin(call)
         elif call.state.waiting:
             self.announce(call)
+        else:
+            self._ended(call)
 
     # ---- what a call reaches, and what is asked about it later
 
@@ -363,6 +377,8 @@ class LocalGate:
             tenants=self.tenants,
             calls=self._decisions(asked.caller, progress),
             tokens=self.tokens,
+            recommendations=self.advisor,
+            metrics=self.measures,
             tiers=self.tiers,
             now=self.records.clock(),
             progress=progress or _silent,
@@ -402,6 +418,8 @@ class LocalGate:
     def _ended(self, call: Call) -> None:
         if call.plan and any(c.ref.kind == "v1/Namespace" for c in call.plan.changes):
             self.tenants.forget(call.tenant)
+        if self.advisor:
+            self.advisor.ended(call)
         self.announce(call)
 
     def _note(

@@ -176,6 +176,12 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     log: Log = Log()
 
+    @field_validator("prometheus", mode="before")
+    @classmethod
+    def _url_alone(cls, value: Any) -> Any:
+        """`--prometheus URL` says no more than where it is."""
+        return {"url": value} if isinstance(value, str) else value
+
     @field_validator("allowed_hosts", "allowed_origins", "toolsets", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-NAMES = ("state", "kubeconfig", "context", "config", "token", "url", "toolsets", "policy")
+NAMES = (
+    "state",
+    "kubeconfig",
+    "context",
+    "config",
+    "token",
+    "url",
+    "toolsets",
+    "policy",
+    "prometheus",
+)
 FLAGS = ("read_only",)
 
 

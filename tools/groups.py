@@ -1,5 +1,27 @@
 """Every group of tools, imported so that its tools are declared. A new group is added here."""
 
-from tools import calling, instances, jobs, resources, tenants, tokens, workload_changes, workloads
+from tools import (
+    calling,
+    instances,
+    jobs,
+    metrics,
+    recommendations,
+    resources,
+    tenants,
+    tokens,
+    workload_changes,
+    workloads,
+)
 
-GROUPS = (tenants, jobs, workloads, workload_changes, resources, instances, calling, tokens)
+GROUPS = (
+    tenants,
+    jobs,
+    workloads,
+    workload_changes,
+    resources,
+    instances,
+    metrics,
+    recommendations,
+    calling,
+    tokens,
+)

@@ -1,0 +1,43 @@
+"""Every strategy asked about every workload. One that breaks down takes nobody with it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from recommender.model import Subject, Suggestion, Workload
+from recommender.strategies import Context, Strategy, context_of
+
+MOST_TROUBLES = 20
+
+
+@dataclass
+class Advice:
+    """What was found, of which strategies and workloads, and what went wrong."""
+
+    found: list[Suggestion] = field(default_factory=list)
+    covered: set[tuple[str, Subject]] = field(default_factory=set)
+    workloads: int = 0
+    troubles: list[str] = field(default_factory=list)
+
+
+def advise(
+    workloads: Callable[[], Iterable[Workload]],
+    strategies: Sequence[Strategy],
+    now: float,
+    context: Context,
+) -> Advice:
+    """Suggestions for workloads, which are gone through twice (the first time for what their pasts
+    have in common) and held one at a time."""
+    context = context_of(workloads(), now, context)
+    advice = Advice()
+    for workload in workloads():
+        advice.workloads += 1
+        for strategy in strategies:
+            try:
+                advice.found += strategy.run(workload, now, context)
+            except Exception as error:  # a strategy may be a user's own
+                if len(advice.troubles) < MOST_TROUBLES:
+                    told = f"{type(error).__name__}: {error}"
+                    advice.troubles.append(f"{strategy.name} failed on {workload.subject}: {told}")
+            else:
+                advice.covered.add((strategy.name, workload.subject))
+    return advice

@@ -1,0 +1,381 @@
+"""Advice: analyses on a schedule and on demand, suggestions on their way to being applied, and
+what became of them afterwards."""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from server.measures import as_tool_errors, asked
+from server.records import Call, Records
+from tools.calls import Caller, Gate, Progress, State
+from tools.context import Directory, Recommendation
+from tools.errors import Code, ToolError
+from tools.recommendations import Analysis
+
+if TYPE_CHECKING:
+    from recommender.analysis import Advice
+    from recommender.history import History
+    from recommender.model import Subject
+    from recommender.prometheus import Prometheus
+    from recommender.queries import Queries
+    from recommender.reading import Run
+    from recommender.runs import Runs
+    from recommender.strategies import Context, Strategy
+    from recommender.suggestions import Recommendation as Stored
+    from recommender.suggestions import Suggestions
+
+log = structlog.get_logger(__name__)
+
+APPLY = "recommendation_apply"
+WATCH_S = 300.0
+# It acts for nobody: what it wants undone waits for a person, unless the policy says otherwise.
+ITSELF = Caller.of("recommender", operator=True, agent=True, door="internal")
+
+
+class Advisor:
+    """The `Recommendations` of `tools/context.py`, and what keeps them up to date."""
+
+    def __init__(
+        self,
+        *,
+        prometheus: "Prometheus",
+        history: "History",
+        queries: "Queries",
+        suggestions: "Suggestions",
+        runs: "Runs",
+        strategies: "Sequence[Strategy]",
+        context: "Context",
+        records: Records,
+        tenants: Directory,
+        clock: Callable[[], datetime],
+        every_s: float,
+        currency: str,
+    ) -> None:
+        """`every_s` is between two analyses; 0 for none but those that are asked for."""
+        self.prometheus = prometheus
+        self.history = history
+        self.queries = queries
+        self.suggestions = suggestions
+        self.runs = runs
+        self.strategies = strategies
+        self.context = context
+        self._records = records
+        self._tenants = tenants
+        self._clock = clock
+        self._every_s = every_s
+        self._currency = currency
+        self._one_at_a_time = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, gate: Gate) -> None:
+        """Begin to analyse and to watch, once what a crash left half applied is settled."""
+        self._spawn(self._settle_all())
+        if self._every_s:
+            self._spawn(self._regularly(self._every_s, lambda: self.run("schedule")))
+        self._spawn(self._regularly(WATCH_S, lambda: self.watch(gate), at_once=False))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # ---- looking
+
+    async def list(
+        self,
+        caller: Caller,
+        *,
+        tenant: str,
+        state: str,
+        strategy: str,
+        sort: str,
+        limit: int,
+        next: str,
+    ) -> tuple[Sequence[Recommendation], str, Sequence[str]]:
+        namespaces = await self._seen_by(caller)
+        if tenant:
+            namespaces = {tenant} if namespaces is None or tenant in namespaces else set()
+        with as_tool_errors():
+            page = await self.suggestions.list(
+                state=state or None,  # type: ignore[arg-type]  # the tool's schema has the states
+                strategy=strategy,
+                namespaces=namespaces,
+                sort=sort,  # type: ignore[arg-type]
+                limit=limit,
+                cursor=next,
+            )
+        return [self._shown(one) for one in page.items], page.next, await self._notes()
+
+    async def get(self, caller: Caller, id: str) -> Recommendation:
+        return self._shown(await self._find(caller, id))
+
+    async def reject(self, caller: Caller, id: str, reason: str) -> Recommendation:
+        one = await self._find(caller, id)
+        with as_tool_errors():
+            return self._shown(await self.suggestions.reject(one.id, caller.person, reason))
+
+    async def scores(self) -> Mapping[str, dict[str, Any]]:
+        from recommender.scores import scores
+
+        return {name: asdict(score) for name, score in (await scores(self.suggestions.run)).items()}
+
+    async def stands_for(self, caller: Caller, id: str) -> tuple[str, str]:
+        """The tool that applying it calls, and the tenant."""
+        one = await self._find(caller, id)
+        return one.suggestion.tool, one.suggestion.subject.namespace
+
+    # ---- analysing
+
+    async def analyze(self, caller: Caller, tenant: str, progress: Progress) -> Analysis:
+        seen = await self._seen_by(caller)
+        namespaces = seen if not tenant else {tenant} if seen is None or tenant in seen else set()
+        if namespaces is not None and not namespaces:
+            raise ToolError(
+                Code.NOT_FOUND,
+                "There is no such tenant that you can see.",
+                "tenant_list has yours.",
+            )
+        return await self.run(caller.subject, namespaces, progress)
+
+    async def run(
+        self, by: str, namespaces: Collection[str] | None = None, progress: Progress | None = None
+    ) -> Analysis:
+        """Read what is new, and work out the suggestions anew. One at a time."""
+        from recommender.runs import RunRecord
+
+        async with self._one_at_a_time:
+            scope = {"namespaces": sorted(namespaces)} if namespaces is not None else {}
+            run_id = await self.runs.begin(by, scope)
+            now = self._clock().timestamp()
+            record: RunRecord | None = None
+            try:
+                read = await asked(lambda: self._read(now, namespaces))
+                if progress:
+                    await progress("read the metrics", 1, 2)
+                settled = await self._settled()
+                advice = await asked(lambda: self._advise(now, namespaces, settled))
+                # What half the data does not show may still be there: nothing is withdrawn for it.
+                covered = advice.covered if read.status == "whole" else set()
+                with as_tool_errors():
+                    recorded = await self.suggestions.record(advice.found, covered, run_id, now)
+                record = await self.runs.end(
+                    run_id,
+                    seen={"series": read.series, "points": read.points, "requests": read.requests},
+                    warnings=[*read.warnings, *advice.troubles],
+                    partial=read.status == "partial",
+                    recorded=recorded.counts(),
+                    error=read.trouble if read.status == "failed" else None,
+                )
+            finally:
+                if record is None:
+                    from recommender.model import RecommenderError
+
+                    broke = RecommenderError("The run broke down.", "The server's log says why.")
+                    await asyncio.shield(self.runs.end(run_id, seen={}, error=broke))
+            counts = record.recorded
+            return Analysis(
+                status=record.state,
+                workloads=advice.workloads,
+                **{k: counts.get(k, 0) for k in ("opened", "replaced", "unchanged", "withdrawn")},
+                seconds=round((record.ended or now) - record.started, 3),
+                warnings=[w for w in (record.error, *record.warnings) if w],
+            )
+
+    def _read(self, now: float, namespaces: Collection[str] | None) -> "Run":
+        from recommender.reading import read
+
+        return read(
+            self.prometheus, self.history, now=now, queries=self.queries, namespaces=namespaces
+        )
+
+    def _advise(
+        self, now: float, namespaces: Collection[str] | None, settled: "frozenset[Subject]"
+    ) -> "Advice":
+        from recommender.analysis import advise
+        from recommender.workloads import workloads
+
+        context = replace(self.context, settled=settled)
+        return advise(lambda: workloads(self.history, namespaces), self.strategies, now, context)
+
+    async def _settled(self) -> "frozenset[Subject]":
+        """What has the requests that were suggested for it."""
+        page = await self.suggestions.list(
+            state=("applied", "kept"), strategy="rightsize", limit=1000
+        )
+        return frozenset(one.suggestion.subject for one in page.items)
+
+    # ---- applying, and what came of it
+
+    async def applying(self, call: Call) -> None:
+        """A call to apply one is about to be recorded. Raises where somebody else was quicker."""
+        with as_tool_errors():
+            await self.suggestions.applying(call.arguments["id"], call.id, call.caller.person)
+
+    def ended(self, call: Call) -> None:
+        if call.tool == APPLY and call.state.ended:
+            self._spawn(self._settle(call))
+
+    async def _settle(self, call: Call) -> None:
+        """Say of a suggestion what became of its call."""
+        from recommender.outcomes import watch_s
+
+        from recommender.model import RecommenderError
+
+        id = call.arguments["id"]
+        try:
+            if call.state is State.SUCCEEDED:
+                one = await self.suggestions.get(id)
+                before = await asyncio.to_thread(self._figures, one, None)
+                when = self._clock().timestamp()
+                await self.suggestions.applied(
+                    id, call.id, when, before or {}, watch_s(one.suggestion.strategy)
+                )
+            elif call.state not in (State.STUCK, State.UNKNOWN):
+                await self.suggestions.not_applied(id)
+        except RecommenderError as error:
+            log.warning("suggestion not settled", id=id, call=call.id, why=error.message)
+
+    async def _settle_all(self) -> None:
+        page = await self.suggestions.list(state="applying", limit=1000)
+        for one in page.items:
+            call = await self._records.find(one.call_id) if one.call_id else None
+            if call is not None and call.state.ended:
+                await self._settle(call)
+
+    async def watch(self, gate: Gate) -> None:
+        """Judge what was applied long enough ago; have undone what did harm."""
+        from recommender.outcomes import judge
+
+        now = self._clock().timestamp()
+        for one in await self.suggestions.due(now):
+            after = await asyncio.to_thread(self._figures, one, one.applied)
+            judged = judge(one.suggestion, one.before, after)
+            if judged is None:
+                await self.suggestions.watch(one.id, now + 3600)
+                continue
+            done = await self.suggestions.conclude(
+                one.id, judged.outcome, judged.figures, judged.why, held=judged.held
+            )
+            log.info("outcome", id=one.id, outcome=judged.outcome, why=judged.why)
+            if judged.outcome == "harmful":
+                undo = await gate.call(
+                    ITSELF, "call_undo", {"id": one.call_id}, key=f"undo {one.id}"
+                )
+                await self.suggestions.conclude(
+                    done.id,
+                    "harmful",
+                    judged.figures,
+                    judged.why,
+                    undo_call=undo.call_id or "",
+                    held=judged.held,
+                )
+
+    def _figures(self, one: "Stored", since: float | None) -> dict[str, Any] | None:
+        raise NotImplementedError
+
+    # ---- the rest
+
+    async def _find(self, caller: Caller, id: str) -> "Stored":
+        with as_tool_errors():
+            try:
+                one = await self.suggestions.get(id)
+            except Exception as error:
+                from recommender.suggestions import NotFound
+
+                if not isinstance(error, NotFound):
+                    raise
+                raise _unknown(id) from None
+        seen = await self._seen_by(caller)
+        if seen is not None and one.suggestion.subject.namespace not in seen:
+            raise _unknown(id)
+        return one
+
+    async def _seen_by(self, caller: Caller) -> set[str] | None:
+        """The namespaces whose suggestions a caller may see; None is all."""
+        if caller.operator:
+            return None
+        found = await asyncio.gather(*(self._tenants.find(name) for name in caller.grants))
+        return {t.name for t in found if t is not None and caller.grants[t.name].uid == t.uid}
+
+    async def _notes(self) -> Sequence[str]:
+        """What is to be known of the last run, where it was not all well."""
+        last = await self.runs.latest(1)
+        if not last:
+            return ["Nothing was analysed yet: recommendation_analyze does it now."]
+        run = last[0]
+        if run.state == "complete":
+            return []
+        when = f"{_moment(run.started):%Y-%m-%d %H:%M} UTC"
+        told = f"The analysis of {when} is {run.state}: {run.error}".strip(": ")
+        return [told, *run.warnings[:5]]
+
+    def _shown(self, one: "Stored") -> Recommendation:
+        s = one.suggestion
+        outcome = {
+            "why": one.why,
+            "held": one.held,
+            "before": one.before,
+            "after": one.figures,
+            "undo_call": one.undo_call,
+        }
+        return Recommendation(
+            id=one.id,
+            strategy=s.strategy,
+            state=one.state,
+            tenant=s.subject.namespace,
+            cluster=s.subject.cluster,
+            kind=s.subject.kind,
+            name=s.subject.name,
+            container=s.subject.container,
+            title=s.title,
+            reason=s.reason,
+            tool=s.tool,
+            arguments=s.arguments,
+            confidence=s.confidence,
+            bound=s.bound,
+            evidence=s.evidence,
+            monthly=round(s.monthly, 2),
+            currency=self._currency,
+            risk=s.risk,
+            notes=list(s.notes),
+            created=_moment(one.created),
+            updated=_moment(one.updated),
+            expires=_moment(one.expires) if one.expires else None,
+            decided_by=one.decided_by,
+            why=one.said,
+            call_id=one.call_id,
+            outcome={k: v for k, v in outcome.items() if v not in (None, "", {})},
+        )
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _regularly(
+        self, every_s: float, work: Callable[[], Any], at_once: bool = True
+    ) -> None:
+        if not at_once:
+            await asyncio.sleep(every_s)
+        while True:
+            try:
+                await work()
+            except ToolError as error:
+                log.warning("advice", error=error.message)
+            except Exception:
+                log.exception("advice failed")
+            await asyncio.sleep(every_s)
+
+
+def _unknown(id: str) -> ToolError:
+    return ToolError(
+        Code.NOT_FOUND, f"There is no recommendation {id!r}.", "recommendation_list shows yours."
+    )
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
