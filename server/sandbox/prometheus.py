@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -54,20 +55,26 @@ class PracticePrometheus:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+            wbufsize = -1
 
             def do_GET(self) -> None:
-                practice._serve(self, urlsplit(self.path).query)
+                practice.serve(self, urlsplit(self.path).query)
 
             def do_POST(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
-                practice._serve(self, self.rfile.read(length).decode())
+                practice.serve(self, self.rfile.read(length).decode())
 
             def log_message(self, *_: object) -> None:
                 pass
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
-            disable_nagle_algorithm = True
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """A client that goes away in the middle is its own affair."""
+                if not isinstance(sys.exc_info()[1], ConnectionError):
+                    super().handle_error(request, client_address)
 
         self._server = Server(("127.0.0.1", self._port), Handler)
         self._port = self._server.server_port
@@ -82,7 +89,8 @@ class PracticePrometheus:
         self._server.server_close()
         self._thread.join()
 
-    def _serve(self, request: BaseHTTPRequestHandler, params: str) -> None:
+    def serve(self, request: BaseHTTPRequestHandler, params: str) -> None:
+        """Answer a request, given its parameters."""
         status, answer = self.answer(urlsplit(request.path).path, parse_qs(params))
         body = json.dumps(answer).encode()
         request.send_response(status)
