@@ -6,12 +6,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from recommender.model import Suggestion
+from recommender.tables import plain
 
 # So much an argument may move before the offer that stands is replaced.
 ARGUMENTS_BAND = 0.1
+# What counts in the evidence where a strategy does not say what its suggestion rests on (`basis`).
+# No counts, dates or peaks: they move by themselves.
+COUNTS = {"p95", "request", "limit", "level", "bound", "before", "after"}
 # So much the effect may move before; so much anything that counts before a rejection is doubted.
 EFFECT_BAND = 0.25
 EVIDENCE_BAND = 0.25
+# A difference below this, in cores, replicas or shares, is none.
+TRIFLE = 0.01
 # A month's effect below this, in the currency of the prices, moves nobody.
 SMALL_CHANGE = 1.0
 
@@ -39,25 +45,31 @@ class Moved(NamedTuple):
 
 def differs(row: Mapping[str, Any], found: Suggestion) -> bool:
     """Whether what was found really differs from the suggestion of a row, so that it replaces it.
-    What only warns differs when what it rests on does."""
-    if row["tool"] != found.tool:
+    What has no arguments that could move differs when what it rests on does."""
+    if row["tool"] != found.tool or _alarm(row, found):
         return True
-    if not found.tool:
-        return bool(moved(_basis(row["evidence"]), _basis(found.evidence), EVIDENCE_BAND))
+    leaves = [*_leaves(row["arguments"], ""), *_leaves(found.arguments, "")]
+    if not any(isinstance(leaf, float) for _, leaf in leaves):
+        return bool(moved(basis(row["evidence"]), basis(found.evidence), EVIDENCE_BAND))
     return bool(
         moved(row["arguments"], found.arguments, ARGUMENTS_BAND)
         or _effect(row["monthly"], found.monthly)
     )
 
 
+def same_offer(row: Mapping[str, Any], found: Suggestion) -> bool:
+    """Whether nothing at all moved in what would be done."""
+    return bool(row["tool"] == found.tool and plain(row["arguments"]) == plain(found.arguments))
+
+
 def changes(row: Mapping[str, Any], found: Suggestion) -> list[Moved]:
     """What has really changed since a suggestion was rejected; nothing: it stays away."""
     if row["tool"] != found.tool:
-        return [Moved("tool", row["tool"], found.tool, 1.0)]
-    return sorted(
+        return [Moved("the tool", row["tool"], found.tool, 1.0)]
+    return _alarm(row, found) + sorted(
         [
             *moved(row["arguments"], found.arguments, EVIDENCE_BAND),
-            *moved(_basis(row["evidence"]), _basis(found.evidence), EVIDENCE_BAND),
+            *moved(basis(row["evidence"]), basis(found.evidence), EVIDENCE_BAND),
             *_effect(row["monthly"], found.monthly),
         ],
         key=lambda one: -one.share,
@@ -76,9 +88,21 @@ def moved(before: Any, after: Any, band: float) -> list[Moved]:
     return found
 
 
-def _basis(evidence: Mapping[str, Any]) -> Any:
-    """What a strategy says that its suggestion rests on; else what is in force now."""
-    return evidence.get("basis") or evidence.get("current") or {}
+def basis(evidence: Mapping[str, Any]) -> Any:
+    """What a suggestion rests on: its strategy's word, else what usually counts."""
+    if "basis" in evidence:
+        return evidence["basis"]
+    return {
+        what: leaves
+        for what, leaves in _collected(evidence).items()
+        if what.rpartition(" ")[2] in COUNTS
+    }
+
+
+def _alarm(row: Mapping[str, Any], found: Suggestion) -> list[Moved]:
+    if found.risk != "high" or row["risk"] == "high":
+        return []
+    return [Moved("the risk", row["risk"], "high", 1.0)]
 
 
 def _effect(before: float, after: float) -> list[Moved]:
@@ -120,6 +144,8 @@ def _distance(a: list[float | str], b: list[float | str]) -> float:
     if len(a) != len(b) or len(numbers) < len(a) + len(b):
         return 1.0
     pairs = [(float(x), float(y)) for x, y in zip(a, b, strict=True)]
+    if all(abs(x - y) < TRIFLE for x, y in pairs):
+        return 0.0
     most = max(sum(abs(x) for x, _ in pairs), sum(abs(y) for _, y in pairs))
     return min(1.0, sum(abs(x - y) for x, y in pairs) / most)
 

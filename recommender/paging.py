@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from recommender.model import RecommenderError
+from recommender.tables import clean
 
 
 def cursor_of(sort: str, key: float, id: str) -> str:
@@ -31,4 +32,4 @@ def after(
 
 def _three(found: Any) -> tuple[str, float, str]:
     sort, last, id = found
-    return str(sort), float(last), str(id)
+    return str(sort), float(last), clean(str(id))

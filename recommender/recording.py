@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from recommender.likeness import changes, differs
+from recommender.likeness import changes, differs, same_offer
 from recommender.model import Subject, Suggestion
 from recommender.tables import suggestions, take_turn
 
@@ -19,7 +19,7 @@ Covered = Callable[[str, Subject], bool]
 # One transaction holds up everybody else's: so many suggestions at a time.
 AT_ONCE = 100
 STANDING = ("open", "applying", "rejected", "withdrawn")
-# Refreshed while the offer itself (title, reason, arguments) stays as it was read.
+# Refreshed while the offer itself stays as it was read.
 REFRESHED = ("evidence", "bound", "confidence", "monthly", "risk", "notes")
 
 
@@ -215,9 +215,12 @@ def _replaced(connection: sa.Connection, by: Mapping[str, str], now: float) -> s
 
 def _fresh(row: Mapping[str, Any], found: Suggestion) -> dict[str, Any]:
     values = _measured(found)
-    # A warning says it all in its words: there is no offer that they could contradict.
-    words: Any = row if found.tool else {"title": found.title, "reason": found.reason}
-    return values | {"title": words["title"], "reason": words["reason"]}
+    # Words go with the arguments: those of a run that moved them a little would contradict them.
+    words = found if same_offer(row, found) else None
+    return values | {
+        "title": words.title if words else row["title"],
+        "reason": words.reason if words else row["reason"],
+    }
 
 
 def _measured(found: Suggestion) -> dict[str, Any]:

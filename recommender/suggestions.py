@@ -25,7 +25,7 @@ from recommender.recording import (
     record_some,
     withdraw,
 )
-from recommender.tables import Run, create, suggestions
+from recommender.tables import Run, clean, create, suggestions
 
 State = Literal[
     "open", "later", "expired", "applying", "applied", "kept", "harmful", "no_effect",
@@ -158,7 +158,7 @@ class Suggestions:
             query = query.where(s.strategy == strategy)
         if namespaces is not None:
             query = query.where(s.namespace.in_(list(namespaces)))
-        for word in text.lower().split():
+        for word in clean(text).lower().split()[:10]:
             query = query.where(SEARCHED.contains(word, autoescape=True))
         if cursor:
             query = query.where(after(cursor, sort, key, s.id))
@@ -171,7 +171,7 @@ class Suggestions:
 
     async def get(self, id: str) -> Recommendation:
         """The one of this id, or the only one whose id begins so (`rec-` may be left out)."""
-        name = id if id.startswith("rec-") else f"rec-{id}"
+        name = clean(id if id.startswith("rec-") else f"rec-{id}")
         query = (
             sa.select(suggestions, self._shown().label("shown"))
             .where(s.id.startswith(name, autoescape=True))

@@ -1,7 +1,8 @@
 """The recommender's own tables. Moments are seconds since 1970: the same on every database."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from math import isfinite
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -16,22 +17,47 @@ class Run(Protocol):
 
 
 class Json(sa.types.TypeDecorator[Any]):
-    """A JSON value as text. Evidence comes out of arrays, so numpy's numbers are numbers too."""
+    """A JSON value as text. Evidence comes out of arrays: numpy's numbers are numbers too, and what
+    is not known (NaN) is null."""
 
     impl = sa.Text
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Any) -> str | None:
-        return None if value is None else json.dumps(value, separators=(",", ":"), default=_plain)
+        return None if value is None else json.dumps(plain(value), separators=(",", ":"))
 
     def process_result_value(self, value: Any, dialect: Any) -> Any:
         return None if value is None else json.loads(value)
 
 
-def _plain(value: Any) -> Any:
+class Words(sa.types.TypeDecorator[str]):
+    """A text that somebody wrote, without what a database refuses: NUL and half a character."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        return None if value is None else clean(value)
+
+
+def clean(text: str) -> str:
+    """A text without NUL, and a question mark for half a character."""
+    return text.replace("\0", "").encode(errors="replace").decode()
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(plain, value))
     if hasattr(value, "tolist"):
-        return value.tolist()
-    return sorted(value) if isinstance(value, set | frozenset) else str(value)
+        return plain(value.tolist())
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 metadata = sa.MetaData()
@@ -41,16 +67,16 @@ metadata = sa.MetaData()
 suggestions = sa.Table(
     "suggestions",
     metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("place", sa.Text, nullable=False),
-    sa.Column("strategy", sa.Text, nullable=False),
-    sa.Column("cluster", sa.Text, nullable=False),
-    sa.Column("namespace", sa.Text, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("container", sa.Text, nullable=False),
-    sa.Column("title", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("id", Words, primary_key=True),
+    sa.Column("place", Words, nullable=False),
+    sa.Column("strategy", Words, nullable=False),
+    sa.Column("cluster", Words, nullable=False),
+    sa.Column("namespace", Words, nullable=False),
+    sa.Column("kind", Words, nullable=False),
+    sa.Column("name", Words, nullable=False),
+    sa.Column("container", Words, nullable=False),
+    sa.Column("title", Words, nullable=False),
+    sa.Column("reason", Words, nullable=False),
     sa.Column("tool", sa.Text, nullable=False),
     sa.Column("arguments", Json, nullable=False),
     sa.Column("evidence", Json, nullable=False),
@@ -64,38 +90,38 @@ suggestions = sa.Table(
     sa.Column("updated", sa.Double, nullable=False),
     sa.Column("expires", sa.Double, nullable=False),
     sa.Column("hidden_until", sa.Double, nullable=False),
-    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("run_id", Words, nullable=False),
     sa.Column("replaces", sa.Text, nullable=False),
     sa.Column("replaced_by", sa.Text, nullable=False),
     # Who rejected or applied it, and what they said.
-    sa.Column("decided_by", sa.Text, nullable=False),
+    sa.Column("decided_by", Words, nullable=False),
     sa.Column("decided", sa.Double),
-    sa.Column("said", sa.Text, nullable=False),
-    sa.Column("call_id", sa.Text, nullable=False),
+    sa.Column("said", Words, nullable=False),
+    sa.Column("call_id", Words, nullable=False),
     sa.Column("applied", sa.Double),
     sa.Column("watch_until", sa.Double),
     sa.Column("baseline", Json),
     # How it went.
     sa.Column("figures", Json),
-    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("why", Words, nullable=False),
     sa.Column("held", sa.Boolean),
-    sa.Column("undo_call", sa.Text, nullable=False),
+    sa.Column("undo_call", Words, nullable=False),
 )
 
 runs = sa.Table(
     "suggestion_runs",
     metadata,
-    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("id", Words, primary_key=True),
     sa.Column("state", sa.Text, nullable=False),
-    sa.Column("started_by", sa.Text, nullable=False),
+    sa.Column("started_by", Words, nullable=False),
     sa.Column("started", sa.Double, nullable=False),
     sa.Column("ended", sa.Double),
     sa.Column("scope", Json, nullable=False),
     sa.Column("seen", Json, nullable=False),
     sa.Column("warnings", Json, nullable=False),
     sa.Column("recorded", Json, nullable=False),
-    sa.Column("error", sa.Text, nullable=False),
-    sa.Column("hint", sa.Text, nullable=False),
+    sa.Column("error", Words, nullable=False),
+    sa.Column("hint", Words, nullable=False),
 )
 
 # Whoever records takes the one row: two at once would each open their own.

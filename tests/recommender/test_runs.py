@@ -1,14 +1,12 @@
 """Runs of the analysis."""
 
-from pathlib import Path
-
 from recommender.model import RecommenderError
 from recommender.runs import Runs
 from server.journal import Journal
 
 
-async def test_a_run_says_how_it_ended_and_one_that_was_cut_off_says_so(tmp_path: Path) -> None:
-    journal = await Journal.open(f"duckdb:///{tmp_path / 'state.duckdb'}")
+async def test_a_run_says_how_it_ended_and_one_that_was_cut_off_says_so(database: str) -> None:
+    journal = await Journal.open(database)
     ticks = iter(range(1000, 2000))
     runs = Runs(journal.run, lambda: float(next(ticks)))
     await runs.open()

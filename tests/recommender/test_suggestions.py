@@ -1,17 +1,18 @@
 """Suggestions from the run that found them to the outcome."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from recommender.model import RecommenderError, Subject, Suggestion
 from recommender.scores import scores
 from recommender.suggestions import MovedOn, NotFound, Suggestions
+from recommender.tables import metadata
 from server.journal import Journal
 
 DAY = 86400.0
@@ -59,9 +60,17 @@ class Book(Suggestions):
         return one
 
 
+@pytest.fixture(scope="module", params=["duckdb", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgresql")())
+    return f"duckdb:///{tmp_path_factory.mktemp('suggestions') / 'state.duckdb'}"
+
+
 @pytest.fixture
-async def book(tmp_path: Path) -> Any:
-    journal = await Journal.open(f"duckdb:///{tmp_path / 'state.duckdb'}")
+async def book(url: str) -> AsyncIterator[Book]:
+    journal = Journal(sa.create_engine(url, poolclass=sa.pool.StaticPool))
+    await journal.run(metadata.drop_all)
     book = Book(journal.run, Clock())
     await book.open()
     yield book
@@ -124,17 +133,35 @@ async def test_one_that_really_differs_replaces_the_open_one_and_both_say_so(
 
 
 async def test_a_warning_is_replaced_when_what_it_rests_on_has_changed(book: Book) -> None:
-    def full(days: float) -> Suggestion:
-        reason = f"The disk is full in {days:g} days."
-        evidence = {"basis": {"days": days}}
-        return rightsize(tool="", arguments={}, reason=reason, evidence=evidence)
+    def full(level: float, **more: Any) -> Suggestion:
+        reason = f"The disk holds {level:g} GiB of 100."
+        evidence = {"level": level, "hours_seen": level * 2}
+        return rightsize(tool="", arguments={}, reason=reason, evidence=evidence, **more)
 
-    await book.found(full(5))
-    assert await book.found(full(4.8)) == {"unchanged": 1}
-    assert (await book.only()).suggestion.reason == full(4.8).reason
-    assert await book.found(full(2)) == {"replaced": 1}
+    await book.found(full(60))
+    assert await book.found(full(70)) == {"unchanged": 1}
+    assert (await book.only()).suggestion.reason == full(70).reason
+    assert await book.found(full(95)) == {"replaced": 1}
+    assert await book.found(full(97, risk="high")) == {"replaced": 1}
     with pytest.raises(MovedOn, match="nothing to apply"):
         await book.applying((await book.only()).id, by="ann")
+
+
+async def test_the_words_of_the_same_offer_are_the_newest(book: Book) -> None:
+    await book.found(rightsize(reason="For 5 days.", notes=("NaN is nothing.",)))
+    newer = rightsize(reason="For 6 days.", evidence={"p95": 0.001, "peak": np.nan})
+    assert await book.found(newer) == {"unchanged": 1}
+    one = (await book.only()).suggestion
+    assert (one.reason, one.evidence) == ("For 6 days.", {"p95": 0.001, "peak": None})
+
+
+async def test_words_that_no_database_takes_are_taken_without_what_is_wrong(book: Book) -> None:
+    await book.found(rightsize())
+    one = await book.reject((await book.only()).id, "ann", "no\0pe \ud800")
+    assert one.said == "nope ?"
+    assert not (await book.list(text="\0\ud800")).items
+    with pytest.raises(NotFound):
+        await book.get("rec-\0\ud800")
 
 
 async def test_two_findings_at_one_place_are_one_that_tells_of_the_other(book: Book) -> None:
@@ -287,9 +314,9 @@ async def test_reserved_but_never_called_is_open_again_after_a_restart(book: Boo
 
 
 async def test_it_is_found_by_the_beginning_of_its_id(book: Book) -> None:
-    await book.found(*(rightsize(subject=replace(API, name=f"api-{n}")) for n in range(300)))
-    ids = [one.id for one in (await book.list(limit=300)).items]
-    assert len(set(ids)) == 300
+    await book.found(*(rightsize(subject=replace(API, name=f"api-{n}")) for n in range(120)))
+    ids = [one.id for one in (await book.list(limit=120)).items]
+    assert len(set(ids)) == 120
     assert (await book.get(ids[0].removeprefix("rec-"))).id == ids[0]
     letters = [
         prefix for prefix in {id[:6] for id in ids} if sum(i.startswith(prefix) for i in ids) > 1
