@@ -67,7 +67,8 @@ class Container:
     """One container of a workload's pods. The series are of its busiest pod at each step, because a
     request is made for every pod: CPU in cores, memory in bytes, throttled as a share of periods.
 
-    Requests and limits are None where they are not set.
+    Requests and limits are None where they are not set. `restarts` counts those of all its pods;
+    `restarted` is when they were, once for each.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Container:
     memory_limit: float | None = None
     oom_kills: tuple[float, ...] = ()
     restarts: int = 0
+    restarted: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

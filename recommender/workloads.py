@@ -147,6 +147,7 @@ def _container(name: str, told: Mapping[str, float], past: Mapping[str, Series])
         throttled=past.get("throttled"),
         oom_kills=() if ooms is None else _times(ooms),
         restarts=0 if restarts is None else int(np.nansum(restarts.values)),
+        restarted=() if restarts is None else _each(restarts),
         **{what: told.get(what) for what in ("cpu_request", "cpu_limit")},
         **{what: told.get(what) for what in ("memory_request", "memory_limit")},
     )
@@ -157,6 +158,12 @@ def _times(series: Series) -> tuple[float, ...]:
     at = np.flatnonzero(np.nan_to_num(series.values) > 0)
     at = at[np.diff(at, prepend=-2) > 1]
     return tuple((series.start + STEP * at).tolist())
+
+
+def _each(counts: Series) -> tuple[float, ...]:
+    """When what was counted happened, once for each time."""
+    times = np.nan_to_num(counts.values).astype(np.int64)
+    return tuple(np.repeat(counts.start + STEP * np.arange(len(times)), times).tolist())
 
 
 def _of_marks(marks: Collection[Mark], now: float) -> Iterator[str]:
