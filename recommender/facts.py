@@ -17,7 +17,8 @@ CLAIM = "PersistentVolumeClaim"
 QUOTA = "ResourceQuota"
 # Longer than this a pod does not take to start: it has been unready since.
 STARTS_IN_MOST = 3600.0
-PODS = f"group by (namespace, pod, container) ($container_memory_working_set_bytes{{{RUNNING}}})"
+# Where kube-state-metrics does not tell of the containers.
+RUNS = f"group by (namespace, pod, container) ($container_memory_working_set_bytes{{{RUNNING}}})"
 WANTED = {"wanted-deployment": "Deployment", "wanted-statefulset": "StatefulSet",
           "wanted-daemonset": "DaemonSet"}  # fmt: skip
 
@@ -55,9 +56,7 @@ def read_facts(
 ) -> list[Facts]:
     """Everything of these namespaces that is there now."""
     found: dict[str, list[tuple[Labels, float]]] = defaultdict(list)
-    for what, template in FACTS.items():
-        if what == "containers" and not queries.there(metrics_of(template), names):
-            template = PODS
+    for what, template in (FACTS | {"running": RUNS}).items():
         if queries.there(metrics_of(template), names):
             answer = prometheus.query(queries.expr(template, namespaces), now)
             found[what] = list(zip(answer.labels, answer.values.tolist(), strict=True))
@@ -89,6 +88,12 @@ class _Telling:
             one, owner = self._of(labels)
             one.guessed |= owner.guessed
             one.containers.setdefault(labels.get("container", ""), {})
+        told = {where for where, one in self.all.items() if one.containers}
+        for labels, _ in found["running"]:
+            one, owner = self._of(labels)
+            if (labels.get("namespace", ""), owner.kind, owner.name) not in told:
+                one.guessed |= owner.guessed
+                one.containers.setdefault(labels.get("container", ""), {})
         for what in ("request", "limit"):
             for labels, value in found[f"{what}s"]:
                 one, _ = self._of(labels)

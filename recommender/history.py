@@ -249,15 +249,15 @@ class History:
         last = int(now // DAY)
         while True:
             with self._writing() as db:
-                row = db.execute("SELECT min(day) FROM samples").fetchone()
-                if row is None or row[0] is None or row[0] >= last - KEPT_DAYS:
+                ((oldest,),) = db.execute("SELECT min(day) FROM samples").fetchall()
+                if oldest is None or oldest >= last - KEPT_DAYS:
                     break
                 ids, past = points_of(
-                    db, "SELECT series, points FROM samples WHERE day = ?", [row[0]], WIDTH
+                    db, "SELECT series, points FROM samples WHERE day = ?", [oldest], WIDTH
                 )
-                made = [(one, distilled(row[0], day)) for one, day in zip(ids, past, strict=True)]
+                made = [(one, distilled(oldest, day)) for one, day in zip(ids, past, strict=True)]
                 _keep_histograms(db, [(int(one), day) for one, day in made if day])
-                db.execute("DELETE FROM samples WHERE day = ?", [row[0]])
+                db.execute("DELETE FROM samples WHERE day = ?", [oldest])
         with self._writing() as db:
             db.execute("DELETE FROM histograms WHERE day < ?", [last - KEPT_HISTOGRAM_DAYS])
             db.execute("DELETE FROM facts WHERE seen < ?", [now - KEPT_DAYS * DAY])
