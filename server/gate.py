@@ -12,6 +12,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -197,23 +198,17 @@ class LocalGate:
     async def _admit(self, caller: Caller, tool: str, arguments: Mapping[str, Any]) -> Asked:
         if self._stopping:
             raise ToolError(Code.UNAVAILABLE, "Pilothouse is stopping.", "Try again in a moment.")
-        return await self.admission.admit(caller, tool, arguments)
+        async with _within(self.limits.read_s, "Looking for the tenant"):
+            return await self.admission.admit(caller, tool, arguments)
 
     # ---- 3: an answer
 
     async def _answer(self, asked: Asked, progress: Progress | None) -> Outcome:
         tool = asked.tool
         limit = self.limits.read_s + getattr(asked.arguments, "wait_s", 0)
-        context = self._context(asked, await self._bind(asked), _new_id(), progress)
-        try:
-            async with asyncio.timeout(limit):
-                answer = await tool.handler(context, asked.arguments)  # type: ignore[misc]
-        except TimeoutError:
-            raise ToolError(
-                Code.DEADLINE_EXCEEDED,
-                f"{tool.name} took more than {limit:.0f} s.",
-                "Ask for less, or see with `pilothouse doctor` what does not answer.",
-            ) from None
+        async with _within(limit, tool.name):
+            context = self._context(asked, await self._bind(asked), _new_id(), progress)
+            answer = await tool.handler(context, asked.arguments)  # type: ignore[misc]
         if isinstance(answer, Outcome):  # what a decision led to
             return _masked(answer)
         plain = answer.model_dump(mode="json", exclude_none=True)
@@ -251,8 +246,8 @@ class LocalGate:
         # A caller that hangs up here must not leave a call that is recorded and never begun.
         await asyncio.shield(self._enter(call))
         if call.state is State.RUNNING:
-            await self.carrier.wait(id, self._wait(wait_s), progress)
-            call = await self.records.find(id) or call
+            over = await self.carrier.wait(id, self._wait(wait_s), progress)
+            call = over or await self.records.find(id) or call
         return _masked(call.outcome())
 
     def _wait(self, wait_s: float | None) -> float:
@@ -274,18 +269,11 @@ class LocalGate:
 
     async def _planned(self, asked: Asked, id: str, progress: Progress | None) -> Call:
         tool, caller = asked.tool, asked.caller
-        bound = await self._bind(asked)
-        context = self._context(asked, bound, id, progress)
-        try:
-            async with asyncio.timeout(self.limits.plan_s):
-                plan: Plan = await tool.handler(context, asked.arguments)  # type: ignore[misc]
-                plan, previews = await previewed(plan, bound.looks)
-        except TimeoutError:
-            raise ToolError(
-                Code.DEADLINE_EXCEEDED,
-                f"Planning took more than {self.limits.plan_s:.0f} s. Nothing was done.",
-                "See with `pilothouse doctor` what does not answer.",
-            ) from None
+        async with _within(self.limits.plan_s, f"Planning {tool.name}"):
+            bound = await self._bind(asked)
+            context = self._context(asked, bound, id, progress)
+            plan: Plan = await tool.handler(context, asked.arguments)  # type: ignore[misc]
+            plan, previews = await previewed(plan, bound.looks)
         now = self.records.clock()
         return Call(
             id=id,
@@ -340,7 +328,7 @@ class LocalGate:
             await self.advisor.applying(call)
         await self.records.add(call)
         if call.state is State.RUNNING:
-            self.carrier.begin(call)
+            self.carrier.begin(call, fresh=True)
         elif call.state.waiting:
             self.announce(call)
         else:
@@ -454,6 +442,19 @@ def _why(asked: Asked, plan: Plan, alone: bool) -> str:
         Undo.EXACT: "It is destructive",
     }[plan.undo]
     return f"{what}, so somebody other than {caller.person} approves it."
+
+
+@asynccontextmanager
+async def _within(seconds: float, what: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise ToolError(
+            Code.DEADLINE_EXCEEDED,
+            f"{what} took more than {seconds:g} s. Nothing was done.",
+            "See with `pilothouse doctor` what does not answer; or ask for less.",
+        ) from None
 
 
 def _failure(tool: str, asked: Asked | None, error: ToolError) -> Outcome:

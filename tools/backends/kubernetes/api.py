@@ -172,7 +172,15 @@ class Api:
         if response.status >= 400:
             raise self._refusal(response, content, safe)
         warnings = tuple(_warning(w) for w in response.headers.getall("Warning", ()))
-        return Reply(response.status, _parsed(content, response.content_type), warnings)
+        answer = _parsed(content, response.content_type)
+        if "json" in headers["Accept"] and not isinstance(answer, dict):
+            raise ToolError(
+                Code.FAILED_PRECONDITION,
+                f"What answers at {self.connection.url} is no Kubernetes API.",
+                f"Check the server and the proxy of cluster {self.name}'s kubeconfig.",
+                lost=not safe,
+            )
+        return Reply(response.status, answer, warnings)
 
     async def _open(
         self,

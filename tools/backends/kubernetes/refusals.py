@@ -61,7 +61,7 @@ def refusal(
         case 500 if message.startswith(UNFIT):
             return ToolError(Code.INVALID_ARGUMENT, message, "Correct what it names, and repeat.")
     return ToolError(
-        Code.UNAVAILABLE if status >= 500 else Code.INTERNAL,
+        Code.UNAVAILABLE if status >= 500 else Code.FAILED_PRECONDITION,
         f"Cluster {cluster} failed ({status}): {message}",
         "Wait, and repeat." if status >= 500 else DOCTOR,
         retry_after=retry_after,
