@@ -35,14 +35,13 @@ class ReplicaCosts:
 def fading(values: Floats, half_life: float, step: float) -> Floats:
     """The exponentially fading mean at each step of what was seen until then; gaps keep it."""
     share = 1 - 0.5 ** (step / half_life)
-    known = values[np.isfinite(values)]
-    level = float(known[0]) if len(known) else 0.0
+    level = np.nan
     found = np.empty(len(values))
     for i, value in enumerate(values.tolist()):
         if value == value:
-            level += share * (value - level)
+            level = level + share * (value - level) if level == level else value
         found[i] = level
-    return found
+    return np.nan_to_num(found)
 
 
 @dataclass(frozen=True)
@@ -60,16 +59,16 @@ def level_of(demand: Floats, step: float, ahead: int, costs: ReplicaCosts) -> Le
     mean = fading(demand, costs.level, step)
     long = fading(demand, costs.varies, step)
     seen = np.maximum(fading(np.nan_to_num(demand) ** 2, costs.varies, step) - long**2, 0)
-    usual = np.empty(len(demand))
-    for start in range(0, len(demand), day):
-        past = slice(max(0, start - costs.history * day), max(start, day))
+    usual = seen.copy()
+    least = 1e-3 * np.maximum.accumulate(np.maximum(mean, 1e-9))
+    turned = mean.copy()
+    for start in range(day, len(demand), day):
+        past = slice(max(0, start - costs.history * day), start)
         today = slice(start, start + day)
         usual[today] = mean[today] * seen[past].mean() / max(mean[past].mean(), 1e-300)
-        if start:
-            turn = _turn(demand[past], day, ahead, step, costs)
-            mean[today] *= turn[: len(mean[today])]
-    least = 1e-3 * max(float(np.max(mean, initial=0.0)), 1e-300)
-    return Level(mean, np.sqrt(0.5 * seen + 0.5 * usual) + least)
+        turn = _turn(demand[past], day, ahead, step, costs)
+        turned[today] *= turn[: len(mean[today])]
+    return Level(turned, np.sqrt(0.5 * seen + 0.5 * usual) + least)
 
 
 def _turn(past: Floats, day: int, ahead: int, step: float, costs: ReplicaCosts) -> Floats:

@@ -60,8 +60,8 @@ def cpu_request(
     costs: CpuCosts | None = None,
 ) -> float:
     """Cores for the next day. `current` is what is asked for now (NaN: nothing), and is the answer
-    where a change is not worth it; NaN where nothing is known. `caution` raises the price of being
-    short."""
+    where a change is not worth it; NaN where less than half a day is known. `caution` raises the
+    price of being short."""
     costs = costs or CpuCosts()
     days = known_days(past, step)
     peak = float(np.nanmax(days)) if days.size else float("nan")

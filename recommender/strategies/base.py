@@ -115,7 +115,9 @@ def round_up(value: float, digits: int = 3) -> int:
 
 
 def said_cores(value: float) -> str:
-    return f"{value:.2g} cores" if value >= 1 else f"{value * 1000:.0f}m"
+    if value < 0.9995:
+        return f"{value * 1000:.0f}m"
+    return f"{value:.3g} core{'' if f'{value:.3g}' == '1' else 's'}"
 
 
 def said_memory(value: float) -> str:

@@ -110,7 +110,8 @@ class Replicas(Strategy):
             level = cpu_request(
                 past, service.step, current * one, caution=s.caution, dead_band=s.dead_band
             )
-            wanted = int(np.ceil(level / one - 1e-9))
+            # None is added for a tenth of one.
+            wanted = int(np.ceil(level / one - 0.1))
         wanted = int(np.clip(wanted, max(s.least, min(2, current)), s.most))
         if abs(wanted - current) <= s.dead_band * current:
             return None
@@ -171,8 +172,9 @@ class Replicas(Strategy):
 
 
 def schedule(past: Floats, service: Service) -> list[int]:
-    """The replicas for each of the next 24 hours: for the third highest of its days within the
-    start-up time of that hour, so that they are there when the hour begins."""
+    """The replicas for each of the next 24 hours: enough for the 80th percentile of the days at
+    any time of that hour, and of the start-up time after it, so that the next hour's are there when
+    it begins."""
     days = by_day(past, service.step)
     hour = max(1, round(3600 / service.step))
     ahead = max(1, round(service.start / service.step))

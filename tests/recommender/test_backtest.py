@@ -1,12 +1,16 @@
 """The backtest's figures, by hand where they can be had, and on recorded usage where it is there."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from recommender.backtest import BASELINES, BacktestSettings, Policy, backtest
+from recommender.figures import tables
 from recommender.model import RecommenderError
+from recommender.simulation import Service
+from recommender.strategies import make
 from recommender.traces import Traces, on_grid, read_traces
 
 RECORDED = Path(__file__).parents[3] / "shared" / "data"
@@ -109,6 +113,32 @@ def test_the_baselines_do_on_recorded_jobs_as_was_measured():
 
 
 @recorded
+def test_what_pilothouse_asks_for_beats_the_baselines_on_recorded_jobs():
+    found = backtest(
+        read_traces(RECORDED / "cluster_jobs.parquet"),
+        [make("rightsize").policy(), BASELINES["krr"], BASELINES["vpa"]],
+    )
+    (cpu, _, vpa), (memory, krr, _) = found["cpu"], found["memory"]
+    assert cpu["slack"] <= 0.265 < vpa["slack"]
+    assert cpu["under"] <= 20 < vpa["under"]
+    assert cpu["unserved"] <= 0.002
+    assert memory["slack"] <= 0.24 < krr["slack"]
+    assert memory["exceeded"] <= krr["exceeded"]
+    assert cpu["changes"] + memory["changes"] <= 0.15
+    assert 0.86 <= cpu["held"] <= 0.94
+    assert 0.86 <= memory["held"] <= 0.94
+
+
+@recorded
+def test_replicas_follow_recorded_requests_more_closely_than_the_autoscaler():
+    found = backtest(read_traces(RECORDED / "web_requests.parquet"), [make("replicas").policy()])
+    (row,) = found["replicas"]
+    assert row["replicas"] <= 1.5
+    assert row["under"] <= 60
+    assert row["saturated"] <= 4
+
+
+@recorded
 def test_the_autoscaler_does_on_recorded_requests_as_was_measured():
     policies = [BASELINES["hpa"], BASELINES["hpa-schedule"]]
     hpa, schedule = backtest(read_traces(RECORDED / "web_requests.parquet"), policies)["replicas"]
@@ -117,6 +147,32 @@ def test_the_autoscaler_does_on_recorded_requests_as_was_measured():
     )
     assert (schedule["replicas"], schedule["under"]) == pytest.approx((2.09, 10.8), rel=0.02)
     assert schedule["saturated"] < 0.2
+
+
+def test_a_curve_has_a_row_for_each_setting_of_the_knob():
+    knob = [(c, make("rightsize", caution=c).policy()) for c in (0.5, 2.0)]
+    usage = np.tile(1 + np.sin(np.arange(24.0)), 6)
+    found = backtest(traces(usage), [make("rightsize").policy()], knob)
+    assert [row["caution"] for row in found["curves"]["cpu"]] == [0.5, 2.0]
+    assert found["curves"]["cpu"][0]["slack"] <= found["curves"]["cpu"][1]["slack"]
+    titles = [table.title for table in tables(json.loads(json.dumps(found)))]
+    assert titles == ["CPU (1 series, 6 days)", "CPU: slack against safety"]
+
+
+@pytest.mark.parametrize("name", ["rightsize", "replicas"])
+def test_what_is_not_there_yet_changes_nothing(name):
+    """Nothing that a policy asks for a day depends on that day or a later one."""
+    policy = make(name).policy()
+    days = np.random.default_rng(0).random((3, 24 * 9)) + 1
+    later = days.copy()
+    later[:, 24 * 6 :] = 50.0
+    if policy.replicas:
+        service = Service(1.0, step=3600.0)
+        asked = [policy.replicas(row, service)[: 24 * 6] for row in (days[0], later[0])]
+    else:
+        now = np.full(3, np.nan)
+        asked = [policy.cpu(x[:, : 24 * 6], 3600.0, now).requests for x in (days, later)]
+    assert (asked[0] == asked[1]).all()
 
 
 def test_the_settings_say_from_which_day_it_counts():
