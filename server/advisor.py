@@ -19,7 +19,7 @@ from tools.recommendations import Analysis
 if TYPE_CHECKING:
     from recommender.analysis import Advice
     from recommender.history import History
-    from recommender.model import Subject
+    from recommender.model import Subject, Workload
     from recommender.prometheus import Prometheus
     from recommender.queries import Queries
     from recommender.reading import Run
@@ -221,19 +221,17 @@ class Advisor:
 
     async def _settle(self, call: Call) -> None:
         """Say of a suggestion what became of its call."""
-        from recommender.outcomes import watch_s
-
         from recommender.model import RecommenderError
+        from recommender.outcomes import watch_s
 
         id = call.arguments["id"]
         try:
             if call.state is State.SUCCEEDED:
                 one = await self.suggestions.get(id)
-                before = await asyncio.to_thread(self._figures, one, None)
                 when = self._clock().timestamp()
-                await self.suggestions.applied(
-                    id, call.id, when, before or {}, watch_s(one.suggestion.strategy)
-                )
+                before = await asyncio.to_thread(self._before, one, when)
+                seconds = watch_s(one.suggestion.strategy)
+                await self.suggestions.applied(id, call.id, when, before, seconds)
             elif call.state not in (State.STUCK, State.UNKNOWN):
                 await self.suggestions.not_applied(id)
         except RecommenderError as error:
@@ -251,8 +249,12 @@ class Advisor:
         from recommender.outcomes import judge
 
         now = self._clock().timestamp()
-        for one in await self.suggestions.due(now):
-            after = await asyncio.to_thread(self._figures, one, one.applied)
+        due = await self.suggestions.due(now)
+        if due:
+            namespaces = {one.suggestion.subject.namespace for one in due}
+            await asked(lambda: self._read(now, namespaces))
+        for one in due:
+            after = await asyncio.to_thread(self._after, one, now)
             judged = judge(one.suggestion, one.before, after)
             if judged is None:
                 await self.suggestions.watch(one.id, now + 3600)
@@ -274,8 +276,33 @@ class Advisor:
                     held=judged.held,
                 )
 
-    def _figures(self, one: "Stored", since: float | None) -> dict[str, Any] | None:
-        raise NotImplementedError
+    def _before(self, one: "Stored", now: float) -> dict[str, Any]:
+        """What the workload was like until now; nothing where nothing is known of it."""
+        from recommender.model import RecommenderError
+        from recommender.outcomes import BEFORE_S, before, watch_s
+
+        try:
+            workload = self._workload(one, BEFORE_S)
+        except RecommenderError:
+            return {}
+        return before(workload, now, watch_s(one.suggestion.strategy)).plain()
+
+    def _after(self, one: "Stored", now: float) -> dict[str, Any] | None:
+        from recommender.model import RecommenderError
+        from recommender.outcomes import after, watch_s
+
+        assert one.applied is not None
+        try:
+            workload = self._workload(one, now - one.applied)
+        except RecommenderError:
+            return None
+        return after(workload, one.applied, now, watch_s(one.suggestion.strategy)).plain()
+
+    def _workload(self, one: "Stored", window: float) -> "Workload":
+        from recommender.live import usage
+
+        about = one.suggestion.subject
+        return usage(self.history, about.namespace, about.kind, about.name, window)
 
     # ---- the rest
 

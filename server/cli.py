@@ -7,6 +7,7 @@ waits for somebody's decision, 4 when it still runs.
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,6 +52,16 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask again")]
 Preview = Annotated[bool, typer.Option("--preview", help="show what it would do")]
 Wait = Annotated[float | None, typer.Option(help="seconds to wait for its end")]
 CallId = Annotated[str, typer.Argument(metavar="ID", help="a call's id, or how it begins")]
+
+
+class Output(StrEnum):
+    table = "table"
+    json = "json"
+    csv = "csv"
+    html = "html"
+    yaml = "yaml"
+
+
 Where = Mapping[str, Any]
 Command = Callable[..., None]
 
@@ -143,6 +154,39 @@ def tools(
     from server.commands import calling, running
 
     running.run(calling.tools(name, json, **where))
+
+
+@app.command()
+@taking(SERVER, STATE)
+def analyze(
+    where: Where,
+    tenant: Annotated[str, typer.Option(help="one tenant; else all")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=200)] = 50,
+    output: Annotated[Output, typer.Option(help="what to write them as")] = Output.table,
+) -> None:
+    """Work out from the metrics what should be changed, and show it by effect."""
+    from server.commands import advising, running
+
+    running.run(advising.analyze(tenant, limit, output.value, **where))
+
+
+@app.command()
+def backtest(
+    traces: Annotated[Path, typer.Option(help="recorded usage, as Parquet")],
+    strategy: Annotated[list[str] | None, typer.Option(help="rightsize, replicas")] = None,
+    baseline: Annotated[list[str] | None, typer.Option(help="krr, vpa, hpa, hpa-schedule")] = None,
+    curve: Annotated[bool, typer.Option("--curve", help="slack against safety")] = False,
+    json: AsJson = False,
+) -> None:
+    """Replay recorded usage, and say how well each way to size it would have done."""
+    from server.commands import advising, running
+
+    async def work() -> int:
+        ours = strategy or ["rightsize", "replicas"]
+        theirs = baseline or ["krr", "vpa", "hpa", "hpa-schedule"]
+        return advising.backtest(traces, ours, theirs, curve, json)
+
+    running.run(work())
 
 
 @app.command()
