@@ -157,3 +157,9 @@ def _told(values: list[float | str]) -> float | str:
     if numbers and len(numbers) == len(values):
         return sum(numbers) / len(numbers)
     return ", ".join(str(v) for v in values[:3])
+
+
+def number_of(value: Any) -> float | None:
+    """A number, or a quantity such as `250m` or `1Gi`; None for what is neither."""
+    leaf = next(iter(_leaves(value, "")), None)
+    return leaf[1] if leaf and isinstance(leaf[1], float) else None
