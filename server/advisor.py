@@ -70,6 +70,7 @@ class Advisor:
         self._currency = currency
         self._one_at_a_time = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.settling: set[asyncio.Task[None]] = set()
 
     def start(self, gate: Gate) -> None:
         """Begin to analyse and to watch, once what a crash left half applied is settled."""
@@ -217,7 +218,9 @@ class Advisor:
 
     def ended(self, call: Call) -> None:
         if call.tool == APPLY and call.state.ended:
-            self._spawn(self._settle(call))
+            task = self._spawn(self._settle(call))
+            self.settling.add(task)
+            task.add_done_callback(self.settling.discard)
 
     async def _settle(self, call: Call) -> None:
         """Say of a suggestion what became of its call."""
@@ -378,10 +381,11 @@ class Advisor:
             outcome={k: v for k, v in outcome.items() if v not in (None, "", {})},
         )
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _regularly(
         self, every_s: float, work: Callable[[], Any], at_once: bool = True

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from tools.provisioning import TENANT
 
 if TYPE_CHECKING:
     from server.app import App
+    from server.sandbox import PracticeCluster
     from server.settings import Settings
 
 REGION, BUCKET = "eu-west-1", "pilothouse-tenants"
@@ -89,8 +90,10 @@ async def _cancel_after(stop: asyncio.Event, task: "asyncio.Task[Any] | None") -
 async def running(port: int = 8000, state: Path | None = None) -> AsyncIterator[Demo]:
     """The demo while it is entered. A state of its own is removed at the end."""
     from server.commands.serving import serving
+    from server.demo_usage import lives
     from server.logs import set_up
     from server.sandbox import PracticeCluster
+    from server.sandbox.prometheus import PracticePrometheus
     from server.serving import listen
 
     listen("127.0.0.1", port).close()  # to say so before anything is started
@@ -99,11 +102,14 @@ async def running(port: int = 8000, state: Path | None = None) -> AsyncIterator[
         endpoint = stack.enter_context(_practice_aws())
         cluster = await stack.enter_async_context(PracticeCluster())
         cluster.kubeconfig(path=home / "kubeconfig")
-        settings = _settings(home, port, endpoint)
+        prometheus = stack.enter_context(PracticePrometheus(list(lives()), live=_live(cluster)))
+        settings = _settings(home, port, endpoint, prometheus.url)
         set_up(settings)
         await _furnish(settings)
         app, url = await stack.enter_async_context(serving(settings))
         tokens = await _populate(app)
+        if advisor := app.local_gate.advisor:
+            await advisor.run("the demo")
         yield Demo(url, settings, tokens)
 
 
@@ -156,7 +162,7 @@ def _practice_aws() -> Iterator[str]:
                 os.environ[name] = value
 
 
-def _settings(home: Path, port: int, endpoint: str) -> "Settings":
+def _settings(home: Path, port: int, endpoint: str, prometheus: str) -> "Settings":
     """Written down too, so that `pilothouse … --state` works on the same."""
     from server.settings import load
 
@@ -164,7 +170,8 @@ def _settings(home: Path, port: int, endpoint: str) -> "Settings":
     file.write_text(
         f'kubeconfig = "{home / "kubeconfig"}"\nstate = "{home}"\nport = {port}\n\n'
         f'[aws]\nregion = "{REGION}"\nbucket = "{BUCKET}"\nendpoint = "{endpoint}"\n'
-        f'oidc_provider = "{OIDC}"\n\n[log]\nlevel = "warning"\n'
+        f'oidc_provider = "{OIDC}"\n\n[prometheus]\nurl = "{prometheus}"\nevery_h = 0\n\n'
+        '[log]\nlevel = "warning"\n'
     )
     return load(file, port=port, state=home)
 
@@ -214,6 +221,25 @@ async def _furnish(settings: "Settings") -> None:
             )
     finally:
         await backends.close()
+
+
+def _live(cluster: "PracticeCluster") -> Callable[[str, str, str], dict[str, float] | None]:
+    """What a workload is in the practice cluster now, so that what is changed shows in its use."""
+    from server.sandbox.quantities import parse
+
+    def now(namespace: str, kind: str, name: str) -> dict[str, float] | None:
+        for thing in cluster.snapshot().get(kind, ()):
+            if (thing["metadata"].get("namespace"), thing["metadata"]["name"]) == (namespace, name):
+                spec = thing["spec"]
+                container = spec["template"]["spec"]["containers"][0]
+                found = {"replicas": float(spec.get("replicas", 1))}
+                for part in ("requests", "limits"):
+                    for what, much in (container.get("resources", {}).get(part) or {}).items():
+                        found[f"{what}_{part[:-1]}"] = float(parse(much))
+                return found
+        return None
+
+    return now
 
 
 def _pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:

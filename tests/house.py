@@ -1,5 +1,6 @@
 """A whole Pilothouse for tests: the app over a cluster and a practice account, and people in it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -35,6 +36,14 @@ class House:
         shown = await self.call(OLIVIA, "call_get", id=call_id)
         assert shown.answer is not None
         return State(shown.answer["call"]["outcome"]["state"])
+
+    async def settled(self) -> None:
+        """Wait for what the advisor does in the background."""
+        advisor = self.app.local_gate.advisor
+        assert advisor is not None
+        async with asyncio.timeout(30):
+            while advisor.settling:
+                await asyncio.gather(*advisor.settling)
 
     async def member(self, tenant: str, role: Role, name: str = "", **fields: Any) -> Caller:
         """Somebody with a role in a tenant that is there."""

@@ -1,0 +1,245 @@
+"""From usage in a Prometheus to a suggestion that is applied through the gate, and watched."""
+
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.sandbox.prometheus import PracticePrometheus
+from server.sandbox.usage import Life
+from tests.conftest import Kube
+from tests.house import AGENT, OLIVIA, OSCAR, House, opened, settings
+from tools.calls import Caller, Grant, Role, State
+from tools.errors import Code
+
+GI = 2.0**30
+# The usage is made up, so a real cluster would have nothing to say about it.
+pytestmark = pytest.mark.parametrize("kube", ["practice"], indirect=True)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def tenant() -> str:
+    return f"t-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+async def house(
+    kube: Kube, aws: Any, moto_url: str, tmp_path: Path, clock: Clock, tenant: str
+) -> AsyncIterator[House]:
+    """A tenant whose Deployment `big` has asked for many times what it uses, for two weeks."""
+    life = Life(tenant, "Deployment", "big", replicas=2, cpu_request=1.0, memory_request=GI,
+                cpu_limit=2.0, memory_limit=GI, cpu=0.1, memory=150e6)  # fmt: skip
+    with PracticePrometheus([life], clock=lambda: clock().timestamp()) as prometheus:
+        there = settings(
+            tmp_path, kube.kubeconfig, moto_url, prometheus={"url": prometheus.url, "every_h": 0}
+        )
+        async with opened(there, clock=clock) as house:
+            await house.done("tenant_create", name=tenant, plan="pro")
+            await house.app.backends.apis["default"].request(
+                "POST", f"/apis/apps/v1/namespaces/{tenant}/deployments", body=_big(tenant)
+            )
+            yield house
+            await house.done("tenant_delete", tenant=tenant, objects="delete")
+
+
+def _big(tenant: str) -> dict[str, Any]:
+    asked = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "1Gi"}}
+    container = {"name": "big", "image": "nginx", "resources": asked}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "big", "namespace": tenant},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": {"app": "big"}},
+            "template": {
+                "metadata": {"labels": {"app": "big"}},
+                "spec": {"containers": [container]},
+            },
+        },
+    }
+
+
+async def listed(house: House, who: Caller = OLIVIA, **filters: Any) -> list[dict[str, Any]]:
+    outcome = await house.call(who, "recommendation_list", **filters)
+    assert outcome.answer is not None, outcome.error
+    found: list[dict[str, Any]] = outcome.answer["recommendations"]
+    return found
+
+
+async def rightsizing(house: House) -> str:
+    run = await house.call(OLIVIA, "recommendation_analyze")
+    assert run.answer is not None, run.error
+    assert run.answer["status"] == "complete", run.answer
+    (found,) = await listed(house, strategy="rightsize")
+    return str(found["id"])
+
+
+async def state_of(house: House, id: str) -> str:
+    shown = await house.call(OLIVIA, "recommendation_get", id=id)
+    assert shown.answer is not None
+    return str(shown.answer["recommendation"]["state"])
+
+
+async def test_before_the_first_analysis_the_list_says_what_to_do(house: House) -> None:
+    outcome = await house.call(OLIVIA, "recommendation_list")
+    assert outcome.answer is not None
+    assert "recommendation_analyze" in outcome.answer["notes"][0]
+
+
+async def test_what_asks_for_too_much_is_suggested_a_size_with_the_reason(
+    house: House, tenant: str
+) -> None:
+    id = await rightsizing(house)
+    shown = await house.call(OLIVIA, "recommendation_get", id=id)
+    assert shown.answer is not None
+    found = shown.answer["recommendation"]
+    assert found["tool"] == "workload_resize"
+    assert found["tenant"] == tenant
+    assert found["monthly"] > 0
+    assert 0.5 < found["confidence"] <= 1
+    assert "big" in found["reason"]
+
+
+async def test_applied_it_goes_through_the_gate_and_the_workload_changes(
+    house: House, tenant: str
+) -> None:
+    id = await rightsizing(house)
+    preview = await house.app.gate.call(OLIVIA, "recommendation_apply", {"id": id}, preview=True)
+    assert preview.state is State.PLANNING
+    assert await state_of(house, id) == "open"
+    done = await house.call(OLIVIA, "recommendation_apply", id=id)
+    assert done.state is State.SUCCEEDED, done.error
+    assert id in done.summary
+    await house.settled()
+    assert await state_of(house, id) == "applied"
+    api = house.app.backends.apis["default"]
+    live = await api.get(f"/apis/apps/v1/namespaces/{tenant}/deployments/big")
+    asked = live["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]
+    assert asked != {"cpu": "1", "memory": "1Gi"}
+    again = await house.call(OLIVIA, "recommendation_apply", id=id)
+    assert again.error is not None
+    assert again.error.code is Code.FAILED_PRECONDITION
+    undone = await house.done("call_undo", id=done.call_id)
+    assert undone.state is State.SUCCEEDED
+
+
+async def test_an_agents_application_waits_and_rejected_it_is_open_again(house: House) -> None:
+    id = await rightsizing(house)
+    waiting = await house.call(AGENT, "recommendation_apply", id=id)
+    assert waiting.state.waiting
+    assert await state_of(house, id) == "applying"
+    rejected = await house.call(OSCAR, "call_reject", id=waiting.call_id, reason="not now")
+    assert rejected.state is State.REJECTED
+    await house.settled()
+    assert await state_of(house, id) == "open"
+
+
+async def test_applying_is_judged_as_the_tool_that_does_it(house: House, tenant: str) -> None:
+    id = await rightsizing(house)
+    viewer = await house.member(tenant, Role.VIEWER)
+    denied = await house.call(viewer, "recommendation_apply", id=id)
+    assert denied.state is State.DENIED
+    admin = await house.member(tenant, Role.ADMIN)
+    done = await house.call(admin, "recommendation_apply", id=id)
+    assert done.state is State.SUCCEEDED, done.error
+    await house.settled()
+
+
+async def test_a_rejected_one_stays_away(house: House) -> None:
+    id = await rightsizing(house)
+    await house.done("recommendation_reject", id=id, reason="it has a burst every quarter")
+    await house.call(OLIVIA, "recommendation_analyze")
+    assert await listed(house, strategy="rightsize") == []
+    assert await state_of(house, id) == "rejected"
+
+
+async def test_who_is_in_another_tenant_sees_none_of_it(house: House) -> None:
+    id = await rightsizing(house)
+    stranger = Caller.of("mallory", grants={"other": Grant(role=Role.ADMIN, uid="u")})
+    assert await listed(house, stranger) == []
+    hidden = await house.call(stranger, "recommendation_get", id=id)
+    assert hidden.error is not None
+    assert hidden.error.code is Code.NOT_FOUND
+    denied = await house.call(stranger, "metrics_query", query="up")
+    assert denied.state is State.DENIED
+
+
+async def test_what_did_harm_is_said_and_its_undo_waits_for_a_person(
+    house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recommender.outcomes import Judgement
+
+    id = await rightsizing(house)
+    done = await house.call(OLIVIA, "recommendation_apply", id=id)
+    await house.settled()
+    clock.now += timedelta(days=2)
+    advisor = house.app.local_gate.advisor
+    assert advisor is not None
+    judged = Judgement("harmful", "2 OOM kills, and none before.", {"oom": 2}, held=False)
+    monkeypatch.setattr("recommender.outcomes.judge", lambda *given: judged)
+    await advisor.watch(house.app.gate)
+    shown = await house.call(OLIVIA, "recommendation_get", id=id)
+    assert shown.answer is not None
+    found = shown.answer["recommendation"]
+    assert found["state"] == "harmful"
+    assert "OOM" in found["outcome"]["why"]
+    undo = found["outcome"]["undo_call"]
+    assert (await house.state(undo)).waiting
+    decided = await house.call(OSCAR, "call_approve", id=undo)
+    assert decided.state is State.SUCCEEDED, decided.error
+    assert await house.state(done.call_id) is State.UNDONE
+
+
+async def test_without_an_answer_from_prometheus_what_is_known_stays_and_that_is_said(
+    house: House, clock: Clock
+) -> None:
+    id = await rightsizing(house)
+    clock.now += timedelta(minutes=5)
+    advisor = house.app.local_gate.advisor
+    assert advisor is not None
+    from recommender.prometheus import Prometheus
+
+    advisor.prometheus = Prometheus("http://127.0.0.1:9", wait=lambda seconds: None)
+    run = await house.call(OLIVIA, "recommendation_analyze")
+    assert run.answer is not None
+    assert run.answer["status"] == "failed"
+    assert await state_of(house, id) == "open"
+    outcome = await house.call(OLIVIA, "recommendation_list")
+    assert outcome.answer is not None
+    assert "failed" in outcome.answer["notes"][0]
+
+
+async def test_use_over_time_is_shown_against_what_is_asked_for(house: House, tenant: str) -> None:
+    await rightsizing(house)
+    shown = await house.call(OLIVIA, "workload_usage", tenant=tenant, name="big", points=6)
+    assert shown.answer is not None, shown.error
+    (container,) = shown.answer["containers"]
+    assert container["cpu_request"] == 1.0
+    assert all(0 < value < 0.5 for value in container["cpu"] if value is not None)
+
+
+async def test_operators_ask_in_promql(house: House, tenant: str) -> None:
+    query = f'kube_deployment_spec_replicas{{namespace="{tenant}"}}'
+    now = await house.call(OLIVIA, "metrics_query", query=query)
+    assert now.answer is not None, now.error
+    assert [s["value"] for s in now.answer["series"]] == [2.0]
+    past = await house.call(OLIVIA, "metrics_range", query=query, last="1h", points=5)
+    assert past.answer is not None, past.error
+    assert len(past.answer["series"][0]["values"]) == 5
