@@ -7,7 +7,7 @@ so a run that is killed loses nothing and counts nothing twice.
 
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -37,6 +37,10 @@ CREATE TABLE histograms (series INTEGER, day INTEGER, seen INTEGER, peak FLOAT, 
     lowest SMALLINT, counts USMALLINT[]);
 CREATE TABLE marks (query VARCHAR, namespace VARCHAR, expr VARCHAR, until DOUBLE, note VARCHAR);
 CREATE TABLE facts (namespace VARCHAR, kind VARCHAR, name VARCHAR, seen DOUBLE, facts VARCHAR);
+"""
+# Series of which nothing is left, such as those of pods that nobody owned.
+FORGOTTEN = """
+DELETE FROM series WHERE id NOT IN (SELECT series FROM samples UNION SELECT series FROM histograms)
 """
 NAMES = ("facts", "histograms", "marks", "meta", "samples", "series")
 
@@ -101,6 +105,7 @@ class History:
             ) from None
         self._lock = threading.RLock()
         self._ids: dict[Key, int] = {}
+        self._next = 0
         self._prepare()
 
     def close(self) -> None:
@@ -114,6 +119,7 @@ class History:
             ]:
                 for row in db.execute("SELECT * FROM series").fetchall():
                     self._ids[Key(*row[1:])] = row[0]
+                self._next = max(self._ids.values(), default=-1) + 1
                 return
             for name in there:
                 db.execute(f'DROP TABLE "{name}"')
@@ -122,17 +128,25 @@ class History:
 
     @contextmanager
     def _writing(self) -> "Iterator[duckdb.DuckDBPyConnection]":
-        """All of it or nothing."""
+        """All of it or nothing. RecommenderError where the file cannot be written."""
+        import duckdb
+
         with self._lock, self._db.cursor() as db:
             before = len(self._ids)
-            db.execute("BEGIN")
             try:
+                db.execute("BEGIN")
                 yield db
                 db.execute("COMMIT")
-            except BaseException:
-                db.execute("ROLLBACK")
+            except BaseException as error:
                 for key in list(self._ids)[before:]:
                     del self._ids[key]
+                with suppress(duckdb.Error):
+                    db.execute("ROLLBACK")
+                if isinstance(error, duckdb.Error):
+                    raise RecommenderError(
+                        f"The history cannot be written: {str(error).splitlines()[0]}",
+                        "See whether its disk is full. It may be removed: it is filled again.",
+                    ) from error
                 raise
 
     def keep(self, rows: Iterable[Rows], marks: Iterable[Mark]) -> None:
@@ -167,7 +181,8 @@ class History:
         """The keys' numbers, new ones for those that are new."""
         new = [key for key in dict.fromkeys(keys) if key not in self._ids]
         if new:
-            numbers = range(len(self._ids), len(self._ids) + len(new))
+            numbers = range(self._next, self._next + len(new))
+            self._next = numbers.stop
             self._ids.update(zip(new, numbers, strict=True))
             columns: dict[str, Any] = {"id": np.arange(numbers.start, numbers.stop, dtype=np.int32)}
             columns |= {name: [getattr(key, name) for key in new] for name in Key._fields}
@@ -262,6 +277,10 @@ class History:
             db.execute("DELETE FROM histograms WHERE day < ?", [last - KEPT_HISTOGRAM_DAYS])
             db.execute("DELETE FROM facts WHERE seen < ?", [now - KEPT_DAYS * DAY])
             db.execute("DELETE FROM marks WHERE until < ?", [now - KEPT_DAYS * DAY])
+            gone = db.execute(f"{FORGOTTEN} RETURNING id").fetchall()
+        with self._lock:
+            numbers = {number for (number,) in gone}
+            self._ids = {key: one for key, one in self._ids.items() if one not in numbers}
 
 
 def _by_day(rows: Rows) -> Iterator[tuple[int, int, Rows]]:

@@ -72,11 +72,13 @@ def read(
     queries: Queries | None = None,
     namespaces: Collection[str] | None = None,
     progress: Progress | None = None,
+    longest_s: float = 1800.0,
 ) -> Run:
     """Everything of the last `window` seconds that the history does not have yet. Does not raise
-    RecommenderError: the run says what went wrong."""
+    RecommenderError: the run says what went wrong. What is not read after `longest_s` waits for
+    the next run."""
     began = monotonic()
-    reader = _Reader(prometheus, history, queries or Queries())
+    reader = _Reader(prometheus, history, queries or Queries(), began + longest_s)
     try:
         reader.survey(now, window)
         reader.all(namespaces, progress or (lambda done, of: None))
@@ -98,7 +100,10 @@ class _Found:
 
 
 class _Reader:
-    def __init__(self, prometheus: Prometheus, history: History, queries: Queries) -> None:
+    def __init__(
+        self, prometheus: Prometheus, history: History, queries: Queries, until: float
+    ) -> None:
+        self.until = until
         self.prometheus = prometheus
         self.history = history
         self.queries = queries
@@ -162,6 +167,12 @@ class _Reader:
         for done, (shard, owners, piece, answer_to) in enumerate(self._ahead(plans), 1):
             self._keep(shard, owners, piece, answer_to)
             progress(done, total)
+            if monotonic() > self.until and done < total:
+                raise RecommenderError(
+                    f"There was no time for {total - done} of {total} parts of the reading.",
+                    "The next run goes on from here.",
+                    passing=True,
+                )
 
     def _until(self, start: float) -> dict[tuple[str, str], float]:
         """How far each query was read in each namespace, if it was the same query."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from .usage import PERIODS_A_SECOND, Course, Floats, Found, Labels, Life, Live, Lives, Pod, pods
 
+FRESH_S = 1.0
 # A counter's course is how fast it grows; it is taken to have begun so long before the window.
 COUNTERS = frozenset(
     {
@@ -24,8 +26,10 @@ class Exposition:
     """All series, by metric."""
 
     def __init__(self, lives: Lives, live: Live | None = None) -> None:
-        self._lives = lives
-        self._live = live or (lambda namespace, kind, name: None)
+        self._told = lives
+        self._live = live
+        self._lives: Lives = lives
+        self._known_until = 0.0
 
     @property
     def metrics(self) -> list[str]:
@@ -34,10 +38,9 @@ class Exposition:
 
     def series(self, metric: str, start: float, end: float, now: float) -> Iterator[Found]:
         """The series of a metric that were there between two moments."""
-        for life in self._lives:
+        for life in self._now():
             if life.born > end:
                 continue
-            life = self._as_it_is(life)
             if metric in OF_PODS:
                 for pod in pods(life, start, end):
                     if pod.end > start and pod.start <= end:
@@ -45,15 +48,22 @@ class Exposition:
             elif metric in OF_WORKLOADS:
                 yield from OF_WORKLOADS[metric](life, now)
 
-    def _as_it_is(self, life: Life) -> Life:
-        """With what the cluster says of it. Its past stays what it was, as far as that goes."""
-        known = self._live(life.namespace, life.kind, life.name)
-        if not known:
-            return life
-        changed = {name: value for name, value in known.items() if name != "replicas"}
-        if "replicas" in known and not life.scales[1]:
-            changed["replicas"] = int(known["replicas"])
-        return replace(life, **changed)  # type: ignore[arg-type]
+    def _now(self) -> Lives:
+        """With what the cluster says of each. It is not asked at every request of many."""
+        if self._live and time.monotonic() > self._known_until:
+            self._lives = [
+                _as_it_is(life, self._live(life.namespace, life.kind, life.name) or {})
+                for life in self._told
+            ]
+            self._known_until = time.monotonic() + FRESH_S
+        return self._lives
+
+
+def _as_it_is(life: Life, known: Mapping[str, float]) -> Life:
+    changed = {name: value for name, value in known.items() if name != "replicas"}
+    if "replicas" in known and not life.scales[1]:
+        changed["replicas"] = int(known["replicas"])
+    return replace(life, **changed)  # type: ignore[arg-type]
 
 
 def _while_there(pod: Pod, now: float, course: Course) -> Course:

@@ -88,6 +88,18 @@ def test_a_file_that_cannot_be_opened_says_what_to_do(tmp_path: Path) -> None:
     assert "remove it" in caught.value.hint
 
 
+def test_a_file_that_cannot_be_written_is_said_so_and_nothing_is_half_kept(
+    history: History,
+) -> None:
+    history._db.execute("ALTER TABLE marks RENAME TO elsewhere")
+    with pytest.raises(RecommenderError, match="cannot be written"):
+        history.keep([rows(CPU, START, 1)], [mark(START)])
+    history._db.execute("ALTER TABLE elsewhere RENAME TO marks")
+    assert history.keys("shop") == {}
+    history.keep([rows(CPU, START, 2)], [mark(START)])
+    assert values(history, CPU, START, START + 300) == [2]
+
+
 def test_old_days_become_histograms_and_the_oldest_go(history: History) -> None:
     for day in range(3):
         history.keep([rows(CPU, START + day * DAY, *np.linspace(0, 1, 288))], [])
@@ -100,6 +112,19 @@ def test_old_days_become_histograms_and_the_oldest_go(history: History) -> None:
     assert len(history.days(CPU)) == 3
     history.prune(START + (KEPT_HISTOGRAM_DAYS + 1) * DAY)
     assert len(history.days(CPU)) == 2
+
+
+def test_series_of_which_nothing_is_left_are_forgotten_and_their_numbers_not_mixed_up(
+    history: History,
+) -> None:
+    history.keep([rows(CPU, START, 1)], [])
+    later = START + (KEPT_HISTOGRAM_DAYS + 1) * DAY
+    history.keep([rows(MEMORY, later, 2)], [])
+    history.prune(later)
+    assert list(history.keys("shop")) == [MEMORY]
+    history.keep([rows(CPU, later, 3)], [])
+    assert values(history, MEMORY, later, later + 300) == [2]
+    assert values(history, CPU, later, later + 300) == [3]
 
 
 def test_what_a_workload_is_like_replaces_what_it_was_like(history: History) -> None:

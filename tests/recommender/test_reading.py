@@ -315,6 +315,17 @@ def test_a_server_that_answers_nothing_in_time_is_left_alone(
     assert len([one for one in server.asked if one.path.endswith("query_range")]) < 30
 
 
+def test_a_run_that_takes_too_long_leaves_the_rest_to_the_next(
+    server: StandIn, history: History
+) -> None:
+    prometheus = Prometheus(server.url)
+    run = read(prometheus, history, now=time.time(), window=2 * DAY, longest_s=0)
+    assert run.status == "partial"
+    assert run.trouble is not None
+    assert "no time for" in run.trouble.message
+    assert read(prometheus, history, now=time.time(), window=2 * DAY).status == "whole"
+
+
 def test_what_is_not_a_prometheus_is_said_not_to_be(server: StandIn, history: History) -> None:
     server.fault = lambda asked: Bad(200, "<html>welcome</html>")
     trouble = reading(server, history).trouble
