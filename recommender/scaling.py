@@ -24,7 +24,7 @@ class ReplicaCosts:
     """In replica-steps: `under` for a step above the target, `saturated` for one with nothing left.
     `level` and `varies` are half-lives in seconds."""
 
-    under: float = 27.0
+    under: float = 26.0
     saturated: float = 16.0
     move: float = 0.3
     level: float = 480.0

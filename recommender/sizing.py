@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recommender.forecast import anchor, drift, known_days, recency, spread
+from recommender.forecast import anchor, drift, known_days, quietly, recency, spread
 from recommender.model import Floats
 
 GRID = np.arange(-5.0, 0.8, 0.02)
@@ -24,7 +24,7 @@ class CpuCosts:
     `unserved` of a day's usage that went unserved. A move must gain `move`, a lower one `lower`
     more. Of a drift `lasts` is expected to be there tomorrow, of a falling one `lasts_down`."""
 
-    under: float = 2.1
+    under: float = 2.4
     unserved: float = 1.0
     move: float = 0.06
     lower: float = 0.02
@@ -35,18 +35,20 @@ class CpuCosts:
 
 @dataclass(frozen=True)
 class MemoryMargins:
-    """Shares above the fading peak: always, per spread from day to day, per spread inside the day,
-    and for each day that the past is short of `week`. What Pilothouse set is only lowered to
-    less than `lower` of it: a kill costs more than the rest of a margin."""
+    """Shares above the fading peak: always, per spread from day to day, per jump from step to step
+    (a workload that jumps inside the day is likelier to jump higher than ever; from `most_jumps` on
+    its peaks are far up already), and for each day that the past is short of `week`. What
+    Pilothouse set is only lowered to less than `lower` of it: a kill costs more than a margin."""
 
-    always: float = 0.02
+    always: float = 0.025
     spread: float = 0.1
-    inside: float = 0.1
-    young: float = 0.015
+    jumps: float = 0.75
+    most_jumps: float = 0.1
+    young: float = 0.009
     week: int = 7
     fading: float = 0.03
     lasts: float = 0.2
-    most: float = 0.2
+    most: float = 0.3
     lower: float = 0.5
 
 
@@ -105,6 +107,10 @@ def _day_losses(day: Floats, grid: Floats, caution: float, costs: CpuCosts) -> F
     return np.asarray(slack + caution * (costs.under * under + costs.unserved * unserved))
 
 
+def _moves(days: Floats) -> Floats:
+    return np.asarray(np.abs(np.diff(np.log(days), axis=1, append=np.nan)))
+
+
 def memory_request(
     past: Floats,
     step: float,
@@ -124,11 +130,12 @@ def memory_request(
         return peak
     days = np.maximum(days, 1e-3 * peak)
     peaks = np.log(np.nanmax(days, axis=1))
-    inside = float(np.mean(peaks - np.log(np.nanmedian(days, axis=1))))
+    inside = quietly(np.nanmedian, quietly(np.nanquantile, _moves(days), 0.99, axis=1))
+    jumps = min(float(np.nan_to_num(inside)), margins.most_jumps)
     margin = caution * (
         margins.always
         + margins.spread * spread(peaks, 0.03, 4)
-        + margins.inside * inside
+        + margins.jumps * jumps
         + margins.young * max(0, margins.week - len(days))
     )
     margin = min(margin, margins.most * max(1.0, caution))

@@ -11,7 +11,7 @@ from recommender.figures import tables
 from recommender.model import RecommenderError
 from recommender.simulation import Service
 from recommender.strategies import make
-from recommender.traces import Traces, on_grid, read_traces
+from recommender.traces import Traces, read_traces
 
 RECORDED = Path(__file__).parents[3] / "shared" / "data"
 recorded = pytest.mark.skipif(not RECORDED.exists(), reason="the recorded usage is not here")
@@ -72,26 +72,6 @@ def test_a_recording_that_is_too_short_says_so():
 
 def test_what_is_not_recorded_is_left_out():
     assert "memory" not in backtest(traces([1.0] * 24 * 5), [BASELINES["krr"]])
-
-
-def test_samples_in_any_order_with_gaps_come_onto_an_even_grid():
-    day = 86400.0
-    found = on_grid(
-        ["b", "a", "a", "a", "b"], np.array([day, 600, 0, 300, day + 300]), {"cpu": np.arange(5.0)}
-    )
-    assert found.series == ("a", "b")
-    assert found.step == 300
-    assert found.days == 2
-    assert found.values["cpu"][0, :4].tolist()[:3] == [2, 3, 1]
-    assert np.isnan(found.values["cpu"][0, 3])
-    assert found.values["cpu"][1, 288:290].tolist() == [0, 4]
-
-
-def test_a_file_of_another_kind_is_refused_with_what_is_needed(tmp_path):
-    wrong = tmp_path / "wrong.parquet"
-    wrong.write_text("no")
-    with pytest.raises(RecommenderError, match="cannot be read"):
-        read_traces(wrong)
 
 
 @recorded
