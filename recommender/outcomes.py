@@ -64,12 +64,16 @@ def judge(
     before: Figures | Mapping[str, Any] | None,
     after: Figures | Mapping[str, Any] | None,
     watch: float | None = None,
+    waited_s: float = 0.0,
 ) -> Judgement | None:
     """How it went, from the figures before and after; None where there is too little to judge by
-    as yet. Harm is told as soon as it is clear, also before the time of watching is over."""
+    as yet. Harm is told as soon as it is clear, also before the time of watching is over. `waited_s`
+    is how long ago it was applied, for what nothing is known of any more."""
     watch = watch or watch_s(suggestion.strategy)
     if not after:
-        return None
+        if waited_s < PATIENCE * watch:
+            return None
+        return Judgement("no_effect", "Nothing is known of it since: it may be gone.", {})
     now = Figures.of(after)
     past = Figures.of(before) if before else Figures(now.start, now.start)
     plain, held = now.plain(), _held(suggestion, now)

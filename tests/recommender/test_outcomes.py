@@ -133,7 +133,10 @@ def test_too_little_is_not_judged_yet_unless_harm_is_clear_or_patience_is_over()
     of = workload()
     past = before(of, APPLIED)
     assert judge(smaller(), past, after(of, APPLIED, APPLIED + 3 * HOUR)) is None
-    assert judge(smaller(), past, None) is None
+    assert judge(smaller(), past, None, waited_s=DAY) is None
+    gone_for_good = judge(smaller(), past, None, waited_s=3 * DAY)
+    assert gone_for_good
+    assert gone_for_good.outcome == "no_effect"
     killed = workload(container(oom_kills=(SINCE,)))
     found = judge(smaller(), past, after(killed, APPLIED, APPLIED + 3 * HOUR))
     assert found
