@@ -67,8 +67,8 @@ def judge(
     waited_s: float = 0.0,
 ) -> Judgement | None:
     """How it went, from the figures before and after; None where there is too little to judge by
-    as yet. Harm is told as soon as it is clear, also before the time of watching is over. `waited_s`
-    is how long ago it was applied, for what nothing is known of any more."""
+    as yet. Harm is told as soon as it is clear, also before the time of watching is over.
+    `waited_s` is how long ago it was applied, for what nothing is known of any more."""
     watch = watch or watch_s(suggestion.strategy)
     if not after:
         if waited_s < PATIENCE * watch:
