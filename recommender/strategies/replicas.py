@@ -178,7 +178,8 @@ def schedule(past: Floats, service: Service) -> list[int]:
     days = by_day(past, service.step)
     hour = max(1, round(3600 / service.step))
     ahead = max(1, round(service.start / service.step))
-    top = quietly(np.nanquantile, days, 0.8, axis=0)
+    quantile = np.quantile if np.isfinite(days).all() else np.nanquantile
+    top = quietly(quantile, days, 0.8, axis=0)
     found = []
     for start in range(0, days.shape[1], hour):
         around = np.take(top, np.arange(start, start + hour + ahead), mode="wrap")

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field
 
 from recommender.changes import Detector, Shift, coarse, last_shift
-from recommender.forecast import DAY, trend
-from recommender.model import Series, Suggestion, Workload
+from recommender.forecast import DAY, quietly, trend
+from recommender.model import Floats, Series, Suggestion, Workload
 from recommender.strategies import base
 from recommender.strategies.base import Context, Strategy, StrategySettings
 
@@ -177,7 +177,7 @@ class Saturation(Strategy):
         s = self.settings
         per_hour = max(1, round(HOUR / series.step))
         values = coarse(base.recent(series, now, s.history_days), per_hour)
-        if np.isfinite(values).sum() < s.recent_hours + 24:
+        if np.isfinite(values).sum() < s.recent_hours + 24 or not _higher_than_usual(values):
             return None
         shift = last_shift(values, season=24, detector=s.detector)
         if (
@@ -212,6 +212,15 @@ class Saturation(Strategy):
 class _When:
     of: Shift
     hours: float
+
+
+def _higher_than_usual(values: Floats) -> bool:
+    """Whether the last hours are above the same hours of the days before: no change began and
+    stayed where they are not, and most workloads need no closer look."""
+    days = len(values) // 24
+    same = values[-24 * days :].reshape(days, 24)[:, -3:]
+    usual = quietly(np.nanmedian, same[:-1], axis=0)
+    return bool(quietly(np.nanmedian, same[-1] / np.maximum(usual, 1e-12)) > 1.15)
 
 
 def _traffic_said(workload: Workload) -> str:
