@@ -1,6 +1,7 @@
 """A small cluster's two days as a real Prometheus scraped them, with all that happens in one."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from recommender.model import Floats
 from tests.recommender.real import Scraped
 
+ROOT = Path(__file__).parents[2]
 DAY, HOUR, EVERY = 86_400, 3600, 60
 ODD = 'we"ird\\(ns)|x'
 OLD, NEW = "web-5d8f7c9b4d", "web-7d9c5b8f6d"

@@ -1,5 +1,7 @@
 """Reading a real Prometheus into the history, on good days and on bad ones."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -146,6 +148,35 @@ def test_a_killed_run_goes_on_where_it_was_and_counts_nothing_twice(
     assert read(prometheus, again, now=scraped.now).points < whole[1].points
     assert everything(again) == everything(whole[0])
     again.close()
+
+
+READS = """
+import sys
+from recommender.history import History
+from recommender.prometheus import Prometheus
+from recommender.reading import read
+history = History(sys.argv[2])
+read(Prometheus(sys.argv[1]), history, now=float(sys.argv[3]), progress=lambda *of: print(*of, flush=True))
+"""
+
+
+def test_a_process_that_is_killed_leaves_a_history_to_go_on_from(
+    scraped: Scraped, whole: tuple[History, Run], tmp_path: Path
+) -> None:
+    file = tmp_path / "killed.duckdb"
+    command = [sys.executable, "-c", READS, scraped.url, str(file), str(scraped.now)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=shop.ROOT) as run:
+        assert run.stdout is not None
+        for line in run.stdout:
+            done, total = map(int, line.split())
+            if done > total * 0.9:
+                break
+        run.kill()
+    history = History(file)
+    assert len(history.marks()) > 0
+    assert read(Prometheus(scraped.url), history, now=scraped.now).points < whole[1].points
+    assert everything(history) == everything(whole[0])
+    history.close()
 
 
 def test_a_server_that_will_not_load_so_much_is_asked_for_less(
