@@ -3,8 +3,9 @@
 Changes that do not need each other go side by side. Each is journalled before it is sent and when
 it is acknowledged, then tried until it has taken effect. When one fails, or the process died in the
 middle, the rule is the same: if everything done so far can be taken back it is (`back`), and if
-something cannot, the rest is carried through (`forward`). What was sent without an answer is never
-sent again blindly: the object is read first.
+something cannot, the rest is carried through (`forward`). Where all was made and only its end is
+missing, that is waited for. What was sent without an answer is never sent again blindly: the object
+is read first.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 SIDE_BY_SIDE = 16
 INTERRUPTED = ToolError(
-    Code.UNAVAILABLE, "Pilothouse was stopped while it carried this out.", "Ask again."
+    Code.UNAVAILABLE, "It was interrupted before all of it was done.", "Ask again."
 )
 
 
@@ -114,7 +115,9 @@ class _Run:
         turned_back = any(step.did == "undone" for step in steps.values())
         if turned_back or (steps and not parked):
             log.info("resuming", call=self.call_id, changes=len(self.plan.changes))
-            return await self._after(INTERRUPTED)
+            if turned_back or not await self._all_was_made():
+                return await self._after(INTERRUPTED)
+            steps = await self.ledger.steps(self.call_id)
         if parked:
             await self.ledger.record(self.call_id, "", "resumed")
         try:
@@ -122,6 +125,13 @@ class _Run:
         except ToolError as error:
             return await self._after(error)
         return Ended("succeeded")
+
+    async def _all_was_made(self) -> bool:
+        """Then only its end is missing. To take it back would give back nothing of what, say, a
+        Job did meanwhile, and whoever asked again would have it run twice."""
+        await self._what_was_done()
+        steps = await self.ledger.steps(self.call_id)
+        return all(c.id in steps and steps[c.id].did == "applied" for c in self.plan.changes)
 
     async def _after(self, error: ToolError) -> Ended:
         """Back or forward, once it is known what was done."""

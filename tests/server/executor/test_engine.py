@@ -130,15 +130,16 @@ async def test_a_plan_is_carried_out_in_the_order_of_its_needs(ledger: Ledger) -
 
 @pytest.mark.parametrize("moment", ["die before", "die after"])
 @pytest.mark.parametrize("act", range(3))
-async def test_a_crash_at_any_change_that_can_be_undone_ends_wholly_undone(
+async def test_a_crash_at_any_change_that_can_be_undone_ends_wholly_undone_or_wholly_done(
     ledger: Ledger, act: int, moment: str
 ) -> None:
     shelf = Shelf(BEFORE)
     shelf.faults[act] = moment
     await die(ledger, shelf, UNDOABLE)
+    all_made = shelf.things == DONE
     ended = await carry(ledger, shelf, UNDOABLE)
-    assert ended.state == "failed"
-    assert shelf.things == BEFORE
+    assert ended.state == ("succeeded" if all_made else "failed")
+    assert shelf.things == (DONE if all_made else BEFORE)
 
 
 @pytest.mark.parametrize("moment", ["die before", "die after"])
@@ -169,12 +170,11 @@ async def test_a_crash_in_the_middle_of_a_change_of_several_requests_is_gone_on_
     assert shelf.things == {}
 
 
-@pytest.mark.parametrize("second", range(3))
+@pytest.mark.parametrize("second", range(2))
 async def test_a_crash_while_taking_back_goes_on_taking_back(ledger: Ledger, second: int) -> None:
     shelf = Shelf(BEFORE)
-    shelf.faults[2] = "die after"
-    await die(ledger, shelf, UNDOABLE)
-    shelf.acts, shelf.faults = 0, {second: "die after"}
+    shelf.refuses["c"] = ToolError(Code.PERMISSION_DENIED, "not you")
+    shelf.faults[3 + second] = "die after"
     await die(ledger, shelf, UNDOABLE)
     assert (await carry(ledger, shelf, UNDOABLE)).state == "failed"
     assert shelf.things == BEFORE
@@ -192,13 +192,16 @@ async def test_a_lost_answer_is_settled_by_reading_the_object_again(
     assert sorted(shelf.applied) == ["a", "b", "c"]
 
 
-async def test_what_cannot_be_found_out_is_unknown_until_it_can(ledger: Ledger) -> None:
+@pytest.mark.parametrize(("act", "state", "whole"), [(0, "failed", BEFORE), (2, "succeeded", DONE)])
+async def test_what_cannot_be_found_out_is_unknown_until_it_can(
+    ledger: Ledger, act: int, state: str, whole: dict[str, Json]
+) -> None:
     shelf = Shelf(BEFORE)
-    shelf.faults[1] = "lost and blind"
+    shelf.faults[act] = "lost and blind"
     assert (await carry(ledger, shelf, UNDOABLE)).state == "unknown"
     shelf.blind = False
-    assert (await carry(ledger, shelf, UNDOABLE)).state == "failed"
-    assert shelf.things == BEFORE
+    assert (await carry(ledger, shelf, UNDOABLE)).state == state
+    assert shelf.things == whole
 
 
 async def test_a_refused_change_takes_the_others_back(ledger: Ledger) -> None:
@@ -310,7 +313,7 @@ async def test_taking_back_leaves_alone_what_somebody_else_changed_meanwhile(
     ledger: Ledger,
 ) -> None:
     shelf = Shelf(BEFORE)
-    shelf.faults[2] = "die after"
+    shelf.faults[2] = "die before"
     await die(ledger, shelf, UNDOABLE)
     shelf.things["b"] = {"v": "theirs"}
     steps = await ledger.steps("call")
