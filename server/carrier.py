@@ -141,8 +141,7 @@ class Carrier:
             log.info("parked", call=call.id)
             return
         except ToolError as error:
-            # Whatever was done by a call that is no longer allowed needs a person to look at it.
-            await self._end(call, State.STUCK if begun else State.FAILED, error)
+            await self._end(call, _unreached(error) if begun else State.FAILED, error)
             return
         except Exception:
             log.exception("carrying out failed", call=call.id)
@@ -165,7 +164,10 @@ class Carrier:
                 )
             elif state is not State.UNKNOWN and state is not State.STUCK:
                 await self.records.move(call.undoes, [State.UNDOING], State.SUCCEEDED)
-        self._ended(call.model_copy(update={"state": state, "error": problem, "result": result}))
+        if (state, call.state) != (State.UNKNOWN, State.UNKNOWN):  # else it was told already
+            self._ended(
+                call.model_copy(update={"state": state, "error": problem, "result": result})
+            )
 
     async def _sweep_regularly(self) -> None:
         while True:
@@ -199,6 +201,13 @@ async def stale(plan: Plan, looks: Callable[[Ref], Looks]) -> list[tuple[Change,
         if change.seen is not None
         and (seen.uid, canonical(seen.value)) != (change.seen.uid, canonical(change.seen.value))
     ]
+
+
+def _unreached(error: ToolError) -> State:
+    """What becomes of a call that was begun and cannot be gone on with: what a cluster that is away
+    keeps from being known is known once it is back; whatever was done by a call that is no longer
+    allowed needs a person to look at it."""
+    return State.UNKNOWN if error.passing else State.STUCK
 
 
 def _moved(moved: list[tuple[Change, Seen]]) -> ToolError:
