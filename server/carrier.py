@@ -61,7 +61,7 @@ class Carrier:
         self._reach = reach
         self._outcome = outcome
         self._ended = ended
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: dict[str, asyncio.Task[Call | None]] = {}
         self._lines: dict[str, Line] = {}
         self._listeners: dict[str, set[asyncio.Queue[Line]]] = {}
         self._sweeper: asyncio.Task[None] | None = None
@@ -88,18 +88,19 @@ class Carrier:
             for task in still:
                 task.cancel()
 
-    def begin(self, call: Call) -> None:
-        """Carry out a call whose state is already `running`."""
+    def begin(self, call: Call, *, fresh: bool = False) -> None:
+        """Carry out a call whose state is already `running`; nothing of a `fresh` one is done."""
         if call.id not in self._tasks:
-            task = asyncio.create_task(self._carry(call), name=f"call {call.id}")
+            task = asyncio.create_task(self._carry(call, fresh), name=f"call {call.id}")
             self._tasks[call.id] = task
             task.add_done_callback(lambda _: self._tasks.pop(call.id, None))
 
-    async def wait(self, call_id: str, timeout_s: float, progress: Progress | None) -> None:
-        """Wait until a call that is carried out here has ended, or the time is up."""
+    async def wait(self, call_id: str, timeout_s: float, progress: Progress | None) -> Call | None:
+        """Wait until a call that is carried out here has ended, or the time is up. The call as it
+        ended; None where only the journal can say how it is."""
         task = self._tasks.get(call_id)
         if task is None:
-            return
+            return None
         lines: asyncio.Queue[Line] = asyncio.Queue(100)
         self._listeners.setdefault(call_id, set()).add(lines)
         if call_id in self._lines:
@@ -115,6 +116,8 @@ class Carrier:
                 relay.cancel()
                 with suppress(asyncio.CancelledError, Exception):
                     await relay
+        over = task.done() and not task.cancelled() and not task.exception()
+        return task.result() if over else None
 
     def _tell(self, call_id: str, line: Line) -> None:
         self._lines[call_id] = line
@@ -122,41 +125,42 @@ class Carrier:
             with suppress(asyncio.QueueFull):  # a slow reader misses a line, and delays nobody
                 listener.put_nowait(line)
 
-    async def _carry(self, call: Call) -> None:
+    async def _carry(self, call: Call, fresh: bool) -> Call | None:
         plan = call.plan
         assert plan is not None
-        begun = bool(await self.ledger.steps(call.id))
+        steps = {} if fresh else await self.ledger.steps(call.id)
+        begun = bool(steps)
         try:
             reach = await self._reach(call)
             if call.decision and not begun and (moved := await stale(plan, reach.looks)):
-                await self._end(call, State.STALE, _moved(moved))
-                return
+                return await self._end(call, State.STALE, _moved(moved))
             ended = await self.engine.carry_out(
                 call.id,
                 plan,
                 reach.writes,
                 lambda text, done, of: self._tell(call.id, (text, done, of)),
+                steps,
             )
         except Parked:
             log.info("parked", call=call.id)
-            return
+            return None
         except ToolError as error:
-            await self._end(call, _unreached(error) if begun else State.FAILED, error)
-            return
+            return await self._end(call, _unreached(error) if begun else State.FAILED, error)
         except Exception:
             log.exception("carrying out failed", call=call.id)
-            await self._end(call, State.STUCK, BROKE_DOWN)
-            return
+            return await self._end(call, State.STUCK, BROKE_DOWN)
         finally:
             self._lines.pop(call.id, None)
-        await self._end(call, State(ended.state), ended.error)
+        return await self._end(call, State(ended.state), ended.error)
 
-    async def _end(self, call: Call, state: State, error: ToolError | None) -> None:
+    async def _end(self, call: Call, state: State, error: ToolError | None) -> Call | None:
         problem = Problem.of(error) if error else None
         result = None
         if call.plan and state is State.SUCCEEDED:
             result = call.plan.result | await self._outcome(call.plan)
-        await self.records.move(call.id, [State.RUNNING], state, error=problem, result=result)
+        moved = await self.records.move(
+            call.id, [State.RUNNING], state, error=problem, result=result
+        )
         if call.undoes:
             if state is State.SUCCEEDED:
                 await self.records.move(
@@ -164,10 +168,10 @@ class Carrier:
                 )
             elif state is not State.UNKNOWN and state is not State.STUCK:
                 await self.records.move(call.undoes, [State.UNDOING], State.SUCCEEDED)
+        over = call.model_copy(update={"state": state, "error": problem, "result": result})
         if (state, call.state) != (State.UNKNOWN, State.UNKNOWN):  # else it was told already
-            self._ended(
-                call.model_copy(update={"state": state, "error": problem, "result": result})
-            )
+            self._ended(over)
+        return over if moved else None
 
     async def _sweep_regularly(self) -> None:
         while True:

@@ -38,20 +38,25 @@ def run_and_be_killed(
 
 
 def _child(settings: Any, tool: str, arguments: dict[str, Any], at: int, moment: Moment) -> None:
-    record = Ledger.record
+    note = Ledger.note
     made = 0
 
-    async def die(self: Ledger, call_id: str, change_id: str, did: Any, seen: Any = None) -> None:
+    def die(self: Ledger, call_id: str, change_id: str, did: Any, seen: Any = None) -> None:
         nonlocal made
         made += did == "applied"
         now = did == "applied" and made == at
         if now and moment == MOMENTS[0]:
             os.kill(os.getpid(), signal.SIGKILL)
-        await record(self, call_id, change_id, did, seen)
+        note(self, call_id, change_id, did, seen)
         if now:
-            os.kill(os.getpid(), signal.SIGKILL)
+            dying.append(asyncio.create_task(once_written(self)))
 
-    Ledger.record = die  # type: ignore[method-assign]
+    async def once_written(ledger: Ledger) -> None:
+        await ledger.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    dying: list[asyncio.Task[None]] = []
+    Ledger.note = die  # type: ignore[method-assign]
 
     async def run() -> None:
         async with opened(Settings.model_validate(settings)) as house:

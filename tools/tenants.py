@@ -13,7 +13,7 @@ from tools.context import Aws, Context
 from tools.errors import Code, ToolError
 from tools.inputs import InTenant, Label
 from tools.objects import Object, labels, meta
-from tools.plan import Change, Delete, DeleteRole, DropPrefix, EmptyPrefix, Plan, Ref
+from tools.plan import Change, Delete, DeleteRole, DropPrefix, EmptyPrefix, Plan, Ref, Seen
 from tools.provisioning import (
     NAMESPACE,
     UID,
@@ -103,13 +103,24 @@ async def create(ctx: Context, args: TenantCreate) -> Plan:
         pool=pool,
         created=created_at(ctx.now),
     )
-    changes = await state.wanted(ctx, cluster, spec)
+    changes = _new(await state.wanted(ctx, cluster, spec), spec)
     return Plan.of(
         f"Create tenant {spec.name} ({spec.plan}, {spec.isolation} isolation) in {cluster.name}",
         changes,
         notes=await state.lacking(ctx, cluster),
         result=state.result(ctx, spec),
     )
+
+
+def _new(changes: list[Change], spec: TenantSpec) -> list[Change]:
+    """Nothing is there yet of what is in a namespace that is not there, or is named after a uid
+    that was made up this moment: it need not be looked for."""
+
+    def unheard_of(ref: Ref) -> bool:
+        return ref.backend == "aws" or ref.kind == NAMESPACE or ref.namespace == spec.name
+
+    absent = {"seen": Seen()}
+    return [c.model_copy(update=absent) if unheard_of(c.ref) else c for c in changes]
 
 
 @tool("tenant_update", effect=Effect.WRITE, group="tenants", title="Change a tenant",

@@ -30,6 +30,8 @@ class AwsWrites(AwsAccount):
     """The account with the right to change things."""
 
     async def apply(self, change: Change, call_id: str) -> Seen:
+        if made := await self._made_anew(change):
+            return made
         now = await self.observe(change)
         wanted = self.intended(change)
         if canonical(now.value) == canonical(wanted):
@@ -41,9 +43,7 @@ class AwsWrites(AwsAccount):
             case DeleteRole():
                 await self._delete_role(change.ref.name)
             case PutPrefix():
-                bucket, key = observing.split(change.ref)
-                tags = urlencode(change.tags)
-                await self.call("s3", "put_object", Bucket=bucket, Key=key, Tagging=tags)
+                await self._put_marker(change)
             case DropPrefix():
                 await self._drop_marker(change.ref)
             case EmptyPrefix():
@@ -53,6 +53,11 @@ class AwsWrites(AwsAccount):
             case DeleteInstance():
                 await self._delete_instance(change)
         return await self.observe(change)
+
+    def took_effect(self, change: Change, left: Seen) -> bool:
+        """`apply` reads a role or a prefix again, as AWS shows it to others."""
+        looked = isinstance(change, PutRole | DeleteRole | PutPrefix | DropPrefix)
+        return looked and canonical(left.value) == canonical(self.intended(change))
 
     async def settled(self, change: Change) -> str:
         """Empties a long prefix too, some pages each time, so that one sees how far it is."""
@@ -64,6 +69,24 @@ class AwsWrites(AwsAccount):
             return f"{deleted} more objects deleted"
         done = canonical(now.value) == canonical(self.intended(change))
         return "" if done else "waiting for AWS to show it"
+
+    async def _made_anew(self, change: Change) -> Seen | None:
+        """Make what was not there when it was planned. AWS refuses where there is something by now,
+        so that nobody need look first; None where it did, or does not know how to."""
+        if change.seen is None or change.seen.value is not None:
+            return None
+        try:
+            match change:
+                case PutRole():
+                    await self._put_role(change, None)
+                    return await self.observe(change)
+                case PutPrefix():
+                    await self._put_marker(change, IfNoneMatch="*")
+                    return Seen(value=self.intended(change))
+        except ToolError as error:
+            if error.lost or error.passing:
+                raise
+        return None
 
     # ---- roles
 
@@ -136,6 +159,11 @@ class AwsWrites(AwsAccount):
             )
 
     # ---- prefixes
+
+    async def _put_marker(self, change: PutPrefix, **only: str) -> None:
+        bucket, key = observing.split(change.ref)
+        tags = urlencode(change.tags)
+        await self.call("s3", "put_object", Bucket=bucket, Key=key, Tagging=tags, **only)
 
     async def _drop_marker(self, ref: Ref) -> None:
         """All versions of the one object whose key is the prefix: it comes first in every list."""

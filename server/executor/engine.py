@@ -79,14 +79,22 @@ class Engine:
         self.running.set()
 
     async def carry_out(
-        self, call_id: str, plan: Plan, writes: Callable[[Ref], Writes], tell: Tell
+        self,
+        call_id: str,
+        plan: Plan,
+        writes: Callable[[Ref], Writes],
+        tell: Tell,
+        steps: dict[str, Step] | None = None,
     ) -> Ended:
         """Bring about all of a plan's changes, or take back those that were, and say which.
 
-        Goes on from what the journal says was done. Raises `Parked` when told to stop.
+        Goes on from what was done: `steps`, or what the journal says. Raises `Parked` when told to
+        stop.
         """
+        if steps is None:
+            steps = await self.ledger.steps(call_id)
         try:
-            return await _Run(self, call_id, plan, writes, tell).to_the_end()
+            return await _Run(self, call_id, plan, writes, tell).to_the_end(steps)
         except Unknown as unknown:
             return Ended("unknown", unknown.error)
         except Parked:
@@ -109,8 +117,7 @@ class _Run:
         self.tell = tell
         self.done = 0
 
-    async def to_the_end(self) -> Ended:
-        steps = await self.ledger.steps(self.call_id)
+    async def to_the_end(self, steps: dict[str, Step]) -> Ended:
         parked = "" in steps and steps[""].did == "parked"
         turned_back = any(step.did == "undone" for step in steps.values())
         if turned_back or (steps and not parked):
@@ -186,8 +193,8 @@ class _Run:
                     f"{change.ref} was changed by somebody else meanwhile.",
                     "Decide by hand whether their change or the earlier state is to stay.",
                 )
-            await self._apply(inverse.model_copy(update={"seen": there}))
-            await self._settle(inverse)
+            restored = await self._apply(inverse.model_copy(update={"seen": there}))
+            await self._settle(inverse, restored)
         await self.ledger.record(self.call_id, change.id, "undone")
 
     async def _what_was_done(self) -> dict[str, Step]:
@@ -217,17 +224,27 @@ class _Run:
         self.done = 0
 
         async def bring_about(change: Change) -> None:
-            if change.id not in steps or steps[change.id].did != "applied":
-                if self.engine.before:
-                    await self.engine.before(change)
-                await self.ledger.record(self.call_id, change.id, "sent")
-                seen = await self._send(change)
-                await self.ledger.record(self.call_id, change.id, "applied", seen)
-            await self._settle(change)
+            if change.id in steps and steps[change.id].did == "applied":
+                await self._settle(change)
+            else:
+                await self._make(change)
             self.done += 1
             self.tell(f"{change.ref}: {change.verb}d", self.done, len(changes))
 
-        await self._side_by_side(changes, bring_about)
+        try:
+            await self._side_by_side(changes, bring_about)
+        finally:
+            await self.ledger.flush()
+
+    async def _make(self, change: Change) -> None:
+        """Send it, and see it take effect. That it is sent is on record before; that it was made
+        soon after, or with what is sent next."""
+        if self.engine.before:
+            await self.engine.before(change)
+        await self.ledger.record(self.call_id, change.id, "sent")
+        left = await self._send(change)
+        self.ledger.note(self.call_id, change.id, "applied", left)
+        await self._settle(change, left)
 
     async def _side_by_side(
         self, changes: Iterable[Change], act: Callable[[Change], Awaitable[None]]
@@ -299,8 +316,11 @@ class _Run:
         except ToolError as error:
             raise Unknown(error) from error
 
-    async def _settle(self, change: Change) -> None:
+    async def _settle(self, change: Change, left: Seen | None = None) -> None:
+        """Wait until it has taken effect; `left` is what there was right after it was made."""
         writes = self.writes(change.ref)
+        if left is not None and writes.took_effect(change, left):
+            return
         pause = self.patience.first_pause_s
         waiting = ""
         try:

@@ -49,6 +49,9 @@ class KubeWrites(KubeCluster):
             return Seen() if isinstance(change, Delete) else seen(change, reply.body)
         raise AssertionError("the last try returns or raises")
 
+    def took_effect(self, change: Change, left: Seen) -> bool:
+        return settling.at_once(change)
+
     async def settled(self, change: Change) -> str:
         return await settling.settled(self, change)
 

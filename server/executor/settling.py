@@ -7,14 +7,21 @@ from tools.backends.kubernetes.health import failed_create, job_end, rollout
 from tools.backends.kubernetes.refusals import forbidden
 from tools.errors import Code, ToolError
 from tools.health import pod_wrong
-from tools.plan import Change, Create, Delete
+from tools.plan import Apply, Change, Create, Delete, Patch
 
 if TYPE_CHECKING:
     from server.executor.kubernetes import KubeWrites
 
 ROLLED = frozenset({"apps/v1/Deployment", "apps/v1/StatefulSet", "apps/v1/DaemonSet"})
+# What is waited for beyond its being there.
+AWAITED = ROLLED | {"v1/Namespace", "batch/v1/Job"}
 PODS = 50
 SHOWN = 3
+
+
+def at_once(change: Change) -> bool:
+    """Is what was made in effect as soon as the API server has answered?"""
+    return isinstance(change, Apply | Create | Patch) and change.ref.kind not in AWAITED
 
 
 async def settled(cluster: "KubeWrites", change: Change) -> str:

@@ -18,6 +18,11 @@ class Writes(Looks, Protocol):
         """
         ...
 
+    def took_effect(self, change: Change, left: Seen) -> bool:
+        """Does what `apply` returned show already that the change has taken effect? Where it does,
+        `settled` need not be asked."""
+        ...
+
     async def settled(self, change: Change) -> str:
         """Empty when the change has taken effect (rollout done, namespace gone, role visible),
         else a line on what is being waited for. Raises when it never will."""

@@ -31,6 +31,7 @@ class Shelf:
         self.refuses: dict[str, ToolError] = {}
         self.blind: bool = False
         self.unsettled: dict[str, int] = {}
+        self.at_once: set[str] = set()
 
     async def observe(self, change: Change) -> Seen:
         if self.blind:
@@ -69,6 +70,9 @@ class Shelf:
             self.blind = True
             raise ToolError(Code.UNAVAILABLE, "connection reset", lost=True)
         return Seen(uid="1", value=self.things.get(name))
+
+    def took_effect(self, change: Change, left: Seen) -> bool:
+        return change.ref.name in self.at_once
 
     async def settled(self, change: Change) -> str:
         left = self.unsettled.get(change.ref.name, 0)
@@ -321,3 +325,12 @@ async def test_taking_back_leaves_alone_what_somebody_else_changed_meanwhile(
     if steps["b"].did == "applied":
         assert ended.state == "stuck"
         assert shelf.things["b"] == {"v": "theirs"}
+
+
+async def test_what_is_seen_to_have_taken_effect_is_not_asked_after(ledger: Ledger) -> None:
+    shelf = Shelf(BEFORE)
+    shelf.at_once = {"a", "b"}
+    shelf.unsettled = dict.fromkeys("abc", 2)
+    ended = await carry(ledger, shelf, UNDOABLE)
+    assert ended.state == "succeeded"
+    assert shelf.unsettled == {"a": 2, "b": 2, "c": -1}

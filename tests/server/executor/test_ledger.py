@@ -1,11 +1,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from server.executor.ledger import Ledger
-from server.journal import Journal
+from server.journal import Journal, steps
 from tools.plan import Seen
 
 
@@ -41,8 +43,8 @@ async def test_what_is_recorded_side_by_side_is_there_once_each_has_returned(
         assert (await ledger.steps("call"))[id].did == "applied"
 
     await asyncio.gather(*(one(n) for n in range(30)))
-    steps = await ledger.steps("call")
-    assert {id: (step.did, step.seen and step.seen.value) for id, step in steps.items()} == {
+    done = await ledger.steps("call")
+    assert {id: (step.did, step.seen and step.seen.value) for id, step in done.items()} == {
         f"c{n}": ("applied", {"n": n}) for n in range(30)
     }
     assert writes - 31 < 10
@@ -70,5 +72,25 @@ async def test_who_records_hears_that_it_was_not_written_and_may_try_again(
     failures = await asyncio.gather(*both, return_exceptions=True)
     assert [type(failure) for failure in failures] == [OSError, OSError]
     journal.run = run  # type: ignore[method-assign]
-    await ledger.record("call", "a", "sent")
-    assert list(await ledger.steps("call")) == ["a"]
+    await ledger.record("call", "a", "applied")
+    assert {id: step.did for id, step in (await ledger.steps("call")).items()} == {
+        "a": "applied",
+        "b": "sent",
+    }
+
+
+async def test_what_is_noted_is_written_with_what_is_recorded_next_and_soon_by_itself(
+    ledger: Ledger, journal: Journal
+) -> None:
+    def written() -> Any:
+        query = sa.select(steps.c.change_id, steps.c.did)
+        return journal.run(lambda c: [tuple(row) for row in c.execute(query).all()])
+
+    ledger.note("call", "a", "applied")
+    assert await written() == []
+    await ledger.record("call", "b", "sent")
+    assert sorted(await written()) == [("a", "applied"), ("b", "sent")]
+    ledger.note("call", "b", "applied")
+    async with asyncio.timeout(10):
+        while ("b", "applied") not in await written():
+            await asyncio.sleep(0.005)

@@ -26,7 +26,8 @@ async def preview(cluster: "KubeCluster", change: Change, plan: Plan) -> Preview
     """Raises `ToolError` where the server would refuse the change."""
     if await _nowhere_yet(cluster, change.ref, plan):
         return _told(change, None, "computed", difference({}, change.after), [])
-    live: Live = await look(cluster, change)
+    absent = change.seen is not None and change.seen.value is None
+    live: Live = None if absent else await look(cluster, change)
     if live is None and isinstance(change, Patch | Scale):
         raise ToolError(Code.NOT_FOUND, f"{change.ref} is not there.", "Check its name.")
     if live is None and isinstance(change, Delete):
