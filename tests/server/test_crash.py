@@ -113,7 +113,7 @@ async def test_killed_at_any_change_of_tenant_create_all_of_it_is_there_or_nothi
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-async def test_killed_at_any_change_of_tenant_update_the_tenant_is_as_it_was(
+async def test_killed_at_any_change_of_tenant_update_the_tenant_is_as_it_was_or_as_asked_for(
     kube: Kube, aws: Any, there: Settings, moment: Moment
 ) -> None:
     name = f"t-{uuid.uuid4().hex[:8]}"
