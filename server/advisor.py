@@ -3,6 +3,7 @@ what became of them afterwards."""
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -204,10 +205,8 @@ class Advisor:
 
     async def _settled(self) -> "frozenset[Subject]":
         """What has the requests that were suggested for it."""
-        page = await self.suggestions.list(
-            state=("applied", "kept"), strategy="rightsize", limit=1000
-        )
-        return frozenset(one.suggestion.subject for one in page.items)
+        found = await self._all(state=("applied", "kept"), strategy="rightsize")
+        return frozenset(one.suggestion.subject for one in found)
 
     # ---- applying, and what came of it
 
@@ -217,8 +216,13 @@ class Advisor:
             await self.suggestions.applying(call.arguments["id"], call.id, call.caller.person)
 
     def ended(self, call: Call) -> None:
+        work = None
         if call.tool == APPLY and call.state.ended:
-            task = self._spawn(self._settle(call))
+            work = self._settle(call)
+        elif call.undoes and call.state is State.SUCCEEDED:
+            work = self._undone(call)
+        if work is not None:
+            task = self._spawn(work)
             self.settling.add(task)
             task.add_done_callback(self.settling.discard)
 
@@ -240,44 +244,70 @@ class Advisor:
         except RecommenderError as error:
             log.warning("suggestion not settled", id=id, call=call.id, why=error.message)
 
+    async def _undone(self, call: Call) -> None:
+        """Whoever takes back what was applied has turned the suggestion down."""
+        from recommender.model import RecommenderError
+
+        first = await self._records.find(call.undoes)
+        if first is not None and first.tool == APPLY:
+            with suppress(RecommenderError):  # it had ended some other way
+                await self.suggestions.reject(first.arguments["id"], call.caller.person, "Undone.")
+
     async def _settle_all(self) -> None:
-        page = await self.suggestions.list(state="applying", limit=1000)
-        for one in page.items:
+        for one in await self._all(state="applying"):
             call = await self._records.find(one.call_id) if one.call_id else None
             if call is not None and call.state.ended:
                 await self._settle(call)
 
     async def watch(self, gate: Gate) -> None:
-        """Judge what was applied long enough ago; have undone what did harm."""
-        from recommender.outcomes import judge
+        """Judge what was applied, harm as soon as it shows; have undone what did harm."""
+        from recommender.outcomes import judge, watch_s
 
         now = self._clock().timestamp()
-        due = await self.suggestions.due(now)
-        if due:
-            namespaces = {one.suggestion.subject.namespace for one in due}
+        applied = await self._all(state="applied")
+        if applied:
+            namespaces = {one.suggestion.subject.namespace for one in applied}
             await asked(lambda: self._read(now, namespaces))
-        for one in due:
+        for one in applied:
+            assert one.applied is not None
             after = await asyncio.to_thread(self._after, one, now)
-            judged = judge(one.suggestion, one.before, after)
-            if judged is None:
-                await self.suggestions.watch(one.id, now + 3600)
+            watched = watch_s(one.suggestion.strategy)
+            waited = now - one.applied
+            judged = judge(one.suggestion, one.before, after, watched, waited_s=waited)
+            over = one.watch_until is not None and one.watch_until <= now
+            if judged is None or not (over or judged.outcome == "harmful"):
                 continue
-            done = await self.suggestions.conclude(
+            await self.suggestions.conclude(
                 one.id, judged.outcome, judged.figures, judged.why, held=judged.held
             )
             log.info("outcome", id=one.id, outcome=judged.outcome, why=judged.why)
-            if judged.outcome == "harmful":
-                undo = await gate.call(
-                    ITSELF, "call_undo", {"id": one.call_id}, key=f"undo {one.id}"
-                )
-                await self.suggestions.conclude(
-                    done.id,
-                    "harmful",
-                    judged.figures,
-                    judged.why,
-                    undo_call=undo.call_id or "",
-                    held=judged.held,
-                )
+        # Apart, so that one that a crash left without its undo gets it.
+        for one in await self._all(state="harmful"):
+            if not one.undo_call:
+                await self._take_back(gate, one)
+
+    async def _take_back(self, gate: Gate, one: "Stored") -> None:
+        which = {"id": one.call_id}
+        undo = await gate.call(ITSELF, "call_undo", which, key=f"undo {one.id}")
+        told = f"{one.why} It could not be undone: {undo.error.message}" if undo.error else one.why
+        await self.suggestions.conclude(
+            one.id,
+            "harmful",
+            one.figures or {},
+            told,
+            undo_call=undo.call_id or "none",
+            held=one.held,
+        )
+
+    async def _all(self, **which: Any) -> "Sequence[Stored]":
+        found: list[Stored] = []
+        cursor = ""
+        for _ in range(100):
+            page = await self.suggestions.list(**which, limit=1000, cursor=cursor)
+            found += page.items
+            if not (cursor := page.next):
+                break
+        return found
 
     def _before(self, one: "Stored", now: float) -> dict[str, Any]:
         """What the workload was like until now; nothing where nothing is known of it."""

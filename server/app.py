@@ -236,7 +236,7 @@ async def make_advice(
 
     suggestions, runs = Suggestions(journal.run, seconds), Runs(journal.run, seconds)
     await suggestions.open()
-    await runs.open()
+    await runs.open(alone=settings.database_url.startswith("duckdb"))
     prices = Prices(
         cpu_core_hour=settings.prices.cpu_core_hour,
         memory_gib_hour=settings.prices.memory_gib_hour,

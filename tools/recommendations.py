@@ -69,7 +69,6 @@ class RecommendationList(Lean):
 
 class RecommendationAnswer(Lean):
     recommendation: Recommendation
-    picture: str = ""
 
 
 class Analysis(Lean):

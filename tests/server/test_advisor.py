@@ -138,6 +138,8 @@ async def test_applied_it_goes_through_the_gate_and_the_workload_changes(
     assert again.error.code is Code.FAILED_PRECONDITION
     undone = await house.done("call_undo", id=done.call_id)
     assert undone.state is State.SUCCEEDED
+    await house.settled()
+    assert await state_of(house, id) == "rejected"
 
 
 async def test_an_agents_application_waits_and_rejected_it_is_open_again(house: House) -> None:
@@ -193,7 +195,7 @@ async def test_what_did_harm_is_said_and_its_undo_waits_for_a_person(
     advisor = house.app.local_gate.advisor
     assert advisor is not None
     judged = Judgement("harmful", "2 OOM kills, and none before.", {"oom": 2}, held=False)
-    monkeypatch.setattr("recommender.outcomes.judge", lambda *given: judged)
+    monkeypatch.setattr("recommender.outcomes.judge", lambda *given, **more: judged)
     await advisor.watch(house.app.gate)
     shown = await house.call(OLIVIA, "recommendation_get", id=id)
     assert shown.answer is not None

@@ -22,7 +22,10 @@ SPEC = TenantSpec(
     created="2026-01-02T03:04:05Z",
 )
 AWS = AwsAccount(
-    account="123456789012", region="eu-west-1", bucket="objects", oidc_providers={"": "oidc.example/1"}
+    account="123456789012",
+    region="eu-west-1",
+    bucket="objects",
+    oidc_providers={"": "oidc.example/1"},
 )
 ROLE = "arn:aws:iam::123456789012:role/pilothouse/pilothouse-acme-0a1b2c3d"
 OURS = {
