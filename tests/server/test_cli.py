@@ -185,7 +185,7 @@ def test_a_jobs_log_is_streamed(sh: Shell) -> None:
         (("call", "tenant_lst"), 1, "tenant_list"),
         (("call", "workload_scale", "tenant=acme", "nam=web"), 2, "did you mean name?"),
         (("call", "workload_scale", "tenant=acme", "name=web", "replicas=-1"), 2, "replicas"),
-        (("call", "workload_scale", "tenant=../x", "name=web", "replicas=1"), 2, "no name of"),
+        (("call", "workload_scale", "tenant=../x", "name=web", "replicas=1"), 2, "not a name of"),
         (("approve", "no-such-call"), 1, "There is no call"),
         (("tools", "workload_scal"), 1, "did you mean workload_scale?"),
         (("token", "create", "--subject", "x", "--tenant", "acme"), 2, "Which role"),
