@@ -206,6 +206,8 @@ class LocalGate:
     async def _answer(self, asked: Asked, progress: Progress | None) -> Outcome:
         tool = asked.tool
         limit = self.limits.read_s + getattr(asked.arguments, "wait_s", 0)
+        if tool.effect is Effect.DECIDE:
+            limit += self.limits.wait_s  # for the end of what it let go ahead
         async with _within(limit, tool.name):
             context = self._context(asked, await self._bind(asked), _new_id(), progress)
             answer = await tool.handler(context, asked.arguments)  # type: ignore[misc]
@@ -269,7 +271,7 @@ class LocalGate:
 
     async def _planned(self, asked: Asked, id: str, progress: Progress | None) -> Call:
         tool, caller = asked.tool, asked.caller
-        async with _within(self.limits.plan_s, f"Planning {tool.name}"):
+        async with _within(self.limits.plan_s, f"Nothing was done: planning {tool.name}"):
             bound = await self._bind(asked)
             context = self._context(asked, bound, id, progress)
             plan: Plan = await tool.handler(context, asked.arguments)  # type: ignore[misc]
@@ -339,8 +341,6 @@ class LocalGate:
     async def _bind(self, asked: Asked) -> Bound:
         if asked.tool.effect is Effect.WRITE:
             await self._same_clusters()
-        if asked.tool.effect is Effect.WRITE or asked.tool.runs_as == "platform":
-            await self.backends.connect()
         return self.backends.bind(
             asked.caller, asked.tool, asked.tenant, asked.situation.role, asked.tenant_name
         )
@@ -452,7 +452,7 @@ async def _within(seconds: float, what: str) -> AsyncIterator[None]:
     except TimeoutError:
         raise ToolError(
             Code.DEADLINE_EXCEEDED,
-            f"{what} took more than {seconds:g} s. Nothing was done.",
+            f"{what} took more than {seconds:g} s.",
             "See with `pilothouse doctor` what does not answer; or ask for less.",
         ) from None
 

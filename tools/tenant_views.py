@@ -29,6 +29,7 @@ from tools.tool import Arguments, Effect, tool
 # A search reads so many pages at most: 10,000 tenants in each cluster.
 PAGE = 500
 PAGES = 20
+DRIFT_S = 5.0
 
 
 class TenantRow(Lean):
@@ -227,7 +228,15 @@ async def _nothing() -> list[str]:
 
 
 async def _drift(ctx: Context, cluster: Cluster, spec: TenantSpec) -> list[str]:
-    """What is not as it should be, a line each."""
+    """What is not as it should be, a line each; or that it cannot be said in time."""
+    try:
+        async with asyncio.timeout(DRIFT_S):
+            return await _drifted(ctx, cluster, spec)
+    except TimeoutError:
+        return [f"It cannot be said within {DRIFT_S:g} s: the cluster or AWS does not answer."]
+
+
+async def _drifted(ctx: Context, cluster: Cluster, spec: TenantSpec) -> list[str]:
     pooled = spec.isolation == "node-pool"
     try:
         aws = await ctx.aws.connected() if ctx.aws is not None else None

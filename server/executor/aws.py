@@ -30,6 +30,7 @@ class AwsWrites(AwsAccount):
     """The account with the right to change things."""
 
     async def apply(self, change: Change, call_id: str) -> Seen:
+        await self.must_have(change.ref)
         if made := await self._made_anew(change):
             return made
         now = await self.observe(change)

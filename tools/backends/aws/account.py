@@ -1,6 +1,7 @@
 """One AWS account and region as the tools see it: ways to look."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
@@ -10,6 +11,7 @@ from tools.errors import Code, ToolError
 from tools.plan import Change, Json, Plan, Preview, Ref, Seen
 
 PAGE = 1000
+BELIEVED_S = 60.0
 
 
 class AwsAccount:
@@ -43,14 +45,34 @@ class AwsAccount:
             for cluster, issuer in (oidc_providers or {}).items()
         }
         self._lock = asyncio.Lock()
+        self._there: dict[tuple[str, ...], float] = {}
+        self._forgotten = 0
 
     async def connected(self) -> Self:
         async with self._lock:
-            if not self.account:
+            # Renewed credentials may be for another account.
+            forgotten = self.requests.forgotten
+            if not self.account or forgotten != self._forgotten:
                 who = await self.call("sts", "get_caller_identity")
                 self._partition = who["Arn"].split(":")[1]
                 self.account = who["Account"]
+                self._forgotten = forgotten
         return self
+
+    async def there(self, service: str, operation: str, **which: str) -> bool:
+        """Does AWS know this? A yes is believed for a minute: it is asked for each tenant alike,
+        of what outlives them all, and making a change finds out anyway."""
+        asked = (self.account, service, operation, *which.values())
+        if time.monotonic() < self._there.get(asked, 0):
+            return True
+        try:
+            await self.call(service, operation, **which)
+        except ToolError as error:
+            if error.code is Code.NOT_FOUND:
+                return False
+            raise
+        self._there[asked] = time.monotonic() + BELIEVED_S
+        return True
 
     @property
     def at(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tools.backends.aws.refusals import refusal
+from tools.errors import Code
 
 # `call("iam", "get_role", RoleName="x")` is boto3's `iam.get_role(RoleName="x")`.
 Call = Callable[..., Awaitable[dict[str, Any]]]
@@ -25,6 +26,7 @@ class Requests:
         self._endpoint = endpoint
         self._session: Any = None
         self._clients: dict[str, Any] = {}
+        self.forgotten = 0  # how often credentials were found to be worth nothing
         self._lock = threading.Lock()
 
     async def call(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
@@ -37,8 +39,18 @@ class Requests:
         # botocore's errors have no common base but Exception that can be named without it.
         except Exception as error:
             name = f"{service}:{''.join(word.title() for word in operation.split('_'))}"
-            raise refusal(error, name, writes=not operation.startswith(READS)) from error
+            refused = refusal(error, name, writes=not operation.startswith(READS))
+            if refused.code is Code.UNAUTHENTICATED:
+                self._forget()
+            raise refused from error
         return answer
+
+    def _forget(self) -> None:
+        """Look for credentials again at the next call: somebody may renew them by then."""
+        with self._lock:
+            self._clients.clear()
+            self._session = None
+            self.forgotten += 1
 
     def _client(self, service: str) -> Any:
         with self._lock:

@@ -3,6 +3,8 @@
 from tools.errors import Code, ToolError
 
 WAIT_S = 1.0
+# The answer to a HEAD has no body to say which.
+BARE = "Allow it in the IAM policy that Pilothouse runs with, or renew its credentials; and repeat."
 
 _MEANINGS: dict[Code, frozenset[str]] = {
     Code.UNAUTHENTICATED: frozenset({
@@ -97,7 +99,8 @@ def _answered(error: Exception, operation: str, writes: bool) -> ToolError:
     for code, names in _MEANINGS.items():
         if name in names:
             wait = WAIT_S if code is Code.RESOURCE_EXHAUSTED else None
-            return ToolError(code, message, _HINTS[code], retry_after=wait)
+            hint = BARE if name == "403" else _HINTS[code]
+            return ToolError(code, message, hint, retry_after=wait)
     if status >= 500:
         return ToolError(Code.UNAVAILABLE, message, _HINTS[Code.UNAVAILABLE], lost=writes)
     code = Code.PERMISSION_DENIED if status in (401, 403) else Code.FAILED_PRECONDITION
