@@ -9,14 +9,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from server.carrier import Carrier, Reach, stale
+from server.carrier import Carrier, Reach
 from server.journal import calls
 from server.policy import Question, Verdict
 from server.records import Call, Records
+from server.undoing import undo_plan
 from tools.calls import Caller, Outcome, Progress, State
 from tools.context import CallRecord, Directory
 from tools.errors import Code, ToolError
-from tools.plan import HOLDERS, Change, Plan, Undo
+from tools.plan import Plan
 
 WAITING = (State.AWAITING_CONFIRMATION, State.AWAITING_APPROVAL)
 
@@ -115,46 +116,8 @@ class Decisions:
 
     async def undo_plan(self, id: str) -> Plan:
         call = await self.call(id)
-        if call.state is not State.SUCCEEDED or call.plan is None:
-            raise ToolError(
-                Code.FAILED_PRECONDITION,
-                f"Call {call.id} is {call.state.value}: there is nothing to undo.",
-                "Only what succeeded can be undone, once.",
-            )
-        left = await self.carrier.ledger.steps(call.id)
-        as_left = call.plan.model_copy(
-            update={
-                "changes": tuple(
-                    c.model_copy(update={"seen": left[c.id].seen if c.id in left else c.seen})
-                    for c in call.plan.changes
-                )
-            }
-        )
-        reach = await self.reach(call)
-        if moved := await stale(as_left, reach.looks):
-            which = "; ".join(str(change.ref) for change, _ in moved[:5])
-            raise ToolError(
-                Code.FAILED_PRECONDITION,
-                f"Changed by somebody since call {call.id} was carried out: {which}.",
-                "Undo gives back what was there before only where nothing came after. "
-                "Make the change that you want instead.",
-            )
-        changes = call.plan.inverse()
-        lost = [c for c in call.plan.changes if c.undoable is Undo.NONE]
-        if not changes:
-            raise ToolError(
-                Code.FAILED_PRECONDITION,
-                f"Nothing of call {call.id} can be brought back.",
-                "What it removed has to be made anew.",
-            )
-        notes = [f"{c.ref} cannot be brought back" for c in lost]
-        notes += [f"All that is in {c.ref} by now goes with it" for c in changes if _holds(c)]
-        notes += [
-            f"{c.ref} is made anew: its uid and status are new"
-            for c in call.plan.changes
-            if c.undoable is Undo.RECREATES
-        ]
-        return Plan.of(f"undo of {call.id}: {call.plan.summary}", changes, notes=tuple(notes))
+        steps = await self.carrier.ledger.steps(call.id)
+        return await undo_plan(call, steps, await self.reach(call))
 
     async def freeze(self, reason: str) -> None:
         await self.records.set_meta("frozen", {"by": self.caller.subject, "reason": reason})
@@ -225,10 +188,6 @@ class Decisions:
     async def _give_back(self, call: Call) -> None:
         if call.undoes:
             await self.records.move(call.undoes, [State.UNDOING], State.SUCCEEDED)
-
-
-def _holds(change: Change) -> bool:
-    return change.after is None and change.ref.kind in HOLDERS
 
 
 def _known_state(word: str) -> State:

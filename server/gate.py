@@ -245,8 +245,13 @@ class LocalGate:
             if key and not preview:
                 await asyncio.shield(self.records.drop_key(id))
             raise
-        # A caller that hangs up here must not leave a call that is recorded and never begun.
-        await asyncio.shield(self._enter(call))
+        try:
+            # A caller that hangs up here must not leave a call that is recorded and never begun.
+            await asyncio.shield(self._enter(call))
+        except ToolError:
+            if key:
+                await self.records.drop_key(id)
+            raise
         if call.state is State.RUNNING:
             over = await self.carrier.wait(id, self._wait(wait_s), progress)
             call = over or await self.records.find(id) or call

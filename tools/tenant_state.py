@@ -40,6 +40,15 @@ async def live(ctx: Context, *, going: bool = False) -> tuple[TenantSpec, Cluste
     return spec_of(namespace, cluster.name), cluster, namespace
 
 
+def must_not_be_protected(spec: TenantSpec) -> None:
+    if spec.protected:
+        raise ToolError(
+            Code.FAILED_PRECONDITION,
+            f"Tenant {spec.name} is protected against deletion.",
+            "Lift it first: tenant_update with protected=false.",
+        )
+
+
 async def must_be_new(ctx: Context, name: str, adopting: Cluster | None = None) -> None:
     found = await asyncio.gather(
         *(cluster.find(cluster.ref(NAMESPACE, name)) for cluster in ctx.clusters.values())
