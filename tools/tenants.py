@@ -217,12 +217,7 @@ async def adopt(ctx: Context, args: TenantAdopt) -> Plan:
 async def delete(ctx: Context, args: TenantDelete) -> Plan:
     """Delete a tenant with all in its namespace, and its IAM role; keeps S3 objects unless told."""
     spec, cluster, namespace = await state.live(ctx, going=True)
-    if spec.protected:
-        raise ToolError(
-            Code.FAILED_PRECONDITION,
-            f"Tenant {spec.name} is protected against deletion.",
-            "Lift it first: tenant_update with protected=false.",
-        )
+    state.must_not_be_protected(spec)
     if (elsewhere := spec.role_arn or spec.prefix) and ctx.aws is None:
         raise ToolError(
             Code.FAILED_PRECONDITION,
