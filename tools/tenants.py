@@ -1,5 +1,6 @@
 """Tenants: made, changed, put right, taken in and deleted. Each is a plan over cluster and AWS."""
 
+import asyncio
 import re
 import secrets
 from typing import Annotated, Literal
@@ -91,9 +92,11 @@ class TenantDelete(InTenant):
 async def create(ctx: Context, args: TenantCreate) -> Plan:
     """Provision a tenant: namespace, roles, network isolation, quota, IAM role and S3 prefix."""
     state.known_tier(ctx, args.plan)
-    await state.must_be_new(ctx, args.name)
     cluster, pool = await placing.place(
         ctx, args.name, args.isolation, args.cluster or "", args.pool or ""
+    )
+    lacking, _ = await asyncio.gather(
+        state.lacking(ctx, cluster), state.must_be_new(ctx, args.name)
     )
     spec = TenantSpec(
         **args.model_dump(include={"name", "plan", "isolation", "owner", "display_name"}),
@@ -107,7 +110,7 @@ async def create(ctx: Context, args: TenantCreate) -> Plan:
     return Plan.of(
         f"Create tenant {spec.name} ({spec.plan}, {spec.isolation} isolation) in {cluster.name}",
         changes,
-        notes=await state.lacking(ctx, cluster),
+        notes=lacking,
         result=state.result(ctx, spec),
     )
 

@@ -21,6 +21,8 @@ SHOWN = 3
 
 def at_once(change: Change) -> bool:
     """Is what was made in effect as soon as the API server has answered?"""
+    if change.ref.kind == "v1/Namespace" and change.seen is not None and change.verb == "create":
+        return True  # a new one is active from the start
     return isinstance(change, Apply | Create | Patch) and change.ref.kind not in AWAITED
 
 

@@ -19,6 +19,7 @@ from tools.plan import (
     PutPrefix,
     PutRole,
     Ref,
+    Seen,
     SetInstance,
     canonical,
 )
@@ -119,6 +120,42 @@ async def test_a_role_changed_by_somebody_else_is_left_alone(aws: AwsWrites) -> 
                    PolicyDocument=json.dumps(reach("arn:aws:s3:::c/q/")))  # fmt: skip
     with pytest.raises(ToolError, match="changed by somebody else"):
         await aws.apply(planned, "c1")
+
+
+async def test_what_somebody_made_since_it_was_planned_is_left_alone(aws: AwsWrites) -> None:
+    name = role_name("acme", "0a1b2c3d")
+    planned = [c.model_copy(update={"seen": Seen()}) for c in (
+        put_role(aws), PutPrefix(id="prefix", ref=prefix(aws), tags=TAGS)
+    )]  # fmt: skip
+    await aws.call("iam", "create_role", RoleName=name, Path="/pilothouse/",
+                   AssumeRolePolicyDocument=json.dumps(aws.trust("else", "main")))  # fmt: skip
+    await aws.call("s3", "put_object", Bucket=aws.bucket, Key="tenants/acme-0a1b2c3d/",
+                   Tagging="pilothouse.dev%2Ftenant=else")  # fmt: skip
+    before = [await aws.observe(change) for change in planned]
+    for change in planned:
+        with pytest.raises(ToolError, match="changed by somebody else"):
+            await aws.apply(change, "c1")
+    assert [await aws.observe(change) for change in planned] == before
+
+
+async def test_what_apply_shows_as_wanted_has_taken_effect(aws: AwsWrites) -> None:
+    for change in (put_role(aws), PutPrefix(id="prefix", ref=prefix(aws), tags=TAGS)):
+        new = change.model_copy(update={"seen": Seen()})
+        left = await aws.apply(new, "c1")
+        assert left == await aws.observe(new)
+        assert aws.took_effect(new, left)
+        assert not aws.took_effect(new, Seen())
+
+
+async def test_what_is_there_is_asked_after_once_a_minute_and_what_is_not_each_time(
+    aws: AwsWrites,
+) -> None:
+    assert not await aws.there("s3", "head_bucket", Bucket="later")
+    where = {"LocationConstraint": "eu-west-1"}
+    await aws.call("s3", "create_bucket", Bucket="later", CreateBucketConfiguration=where)
+    assert await aws.there("s3", "head_bucket", Bucket="later")
+    await aws.call("s3", "delete_bucket", Bucket="later")
+    assert await aws.there("s3", "head_bucket", Bucket="later")
 
 
 async def test_a_role_goes_with_all_that_others_gave_it(aws: AwsWrites) -> None:

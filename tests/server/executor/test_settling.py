@@ -7,7 +7,7 @@ import pytest
 from server.executor.kubernetes import KubeWrites
 from tests.tools.backends.kubernetes.bodies import deployment, job, limited, prepared, until
 from tools.errors import Code, ToolError
-from tools.plan import Apply, Change, Create, Delete, Patch, Scale
+from tools.plan import Apply, Change, Create, Delete, Patch, Scale, Seen
 
 pytestmark = pytest.mark.cluster
 
@@ -155,8 +155,10 @@ async def test_a_namespace_is_made_when_active_and_deleted_when_gone(
     cluster = KubeWrites(kube.api)
     ref = cluster.ref("v1/Namespace", f"{namespace}-b")
     made = Apply(id="n", ref=ref, body={"metadata": {"labels": {"a": "b"}}})
-    await cluster.apply(made, "call-1")
+    left = await cluster.apply(made, "call-1")
     assert await cluster.settled(made) == ""
+    assert not cluster.took_effect(made, left)  # it may have been there, and be going
+    assert cluster.took_effect(made.model_copy(update={"seen": Seen()}), left)
     held = cluster.ref("v1/ConfigMap", "held", ref.name)
     body = {"metadata": {"finalizers": ["pilothouse.dev/test"]}, "data": {"a": "1"}}
     await cluster.apply(Apply(id="c", ref=held, body=body), "call-1")
@@ -170,6 +172,19 @@ async def test_a_namespace_is_made_when_active_and_deleted_when_gone(
     )
     await lines_until_settled(cluster, deletion)
     assert await cluster.find(ref) is None
+
+
+async def test_what_nothing_is_waited_for_is_in_effect_once_it_is_made(
+    kube: Any, namespace: str
+) -> None:
+    cluster = KubeWrites(kube.api)
+    settings = cluster.ref("v1/ConfigMap", "settings", namespace)
+    made = Apply(id="c", ref=settings, body={"data": {"a": "1"}})
+    assert cluster.took_effect(made, await cluster.apply(made, "call-1"))
+    for kind in ("apps/v1/Deployment", "batch/v1/Job"):
+        awaited = Apply(id="w", ref=cluster.ref(kind, "web", namespace), body={})
+        assert not cluster.took_effect(awaited, Seen())
+    assert not cluster.took_effect(Delete(id="d", ref=settings), Seen())
 
 
 async def test_what_was_deleted_meanwhile_will_never_be_ready(kube: Any, namespace: str) -> None:

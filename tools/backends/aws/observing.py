@@ -1,5 +1,6 @@
 """What is there in AWS, in what a change writes, in the one spelling in which states compare."""
 
+import asyncio
 from typing import Any
 
 from tools.backends.aws import instances
@@ -52,20 +53,24 @@ def intended(change: Change) -> Json:
 
 async def role(call: Call, name: str, only: dict[str, str] | None = None) -> Seen:
     """A role in the fields of `PutRole`; of its tags just those named, if any are."""
-    try:
-        found = (await call("iam", "get_role", RoleName=name))["Role"]
-    except ToolError as error:
-        return _nothing(error)
-    try:
-        policy = await call("iam", "get_role_policy", RoleName=name, PolicyName=POLICY)
-        document = normal(policy["PolicyDocument"])
-    except ToolError as error:
-        _nothing(error)
-        document = {}
+
+    async def ask(operation: str, **which: str) -> dict[str, Any] | None:
+        try:
+            return await call("iam", operation, RoleName=name, **which)
+        except ToolError as error:
+            _nothing(error)
+            return None
+
+    answer, policy = await asyncio.gather(
+        ask("get_role"), ask("get_role_policy", PolicyName=POLICY)
+    )
+    if answer is None:
+        return Seen()
+    found = answer["Role"]
     tags = {t["Key"]: t["Value"] for t in found.get("Tags", ())}
     value = {
         "trust": normal(found["AssumeRolePolicyDocument"]),
-        "policy": document,
+        "policy": normal(policy["PolicyDocument"]) if policy else {},
         "tags": {k: v for k, v in tags.items() if only is None or k in only},
         "boundary": found.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""),
     }
