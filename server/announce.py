@@ -27,9 +27,9 @@ TIMEOUT_S = 10
 class Announcer:
     """Posts calls to a URL, one after the other, without ever holding a call up."""
 
-    def __init__(self, url: str, secret: str = "", first_pause_s: float = 1) -> None:
+    def __init__(self, url: str, key: bytes = b"", first_pause_s: float = 1) -> None:
         self._url = url
-        self._secret = secret
+        self._key = key
         self._pause_s = first_pause_s
         self._held: asyncio.Queue[Call] = asyncio.Queue(MOST_HELD)
         self._task: asyncio.Task[None] | None = None
@@ -73,7 +73,10 @@ class Announcer:
         body = message(call)
         pause = self._pause_s
         why = ""
-        for _ in range(TRIES):
+        for tried in range(TRIES):
+            if tried:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 60)
             headers = self._headers(f"{call.id}.{call.state.value}", body)
             try:
                 answer = await client.post(self._url, content=body, headers=headers)
@@ -84,8 +87,6 @@ class Announcer:
                     break
             except httpx.HTTPError as error:
                 why = str(error) or type(error).__name__
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 60)
         log.warning("webhook not delivered", call=call.id, why=why)
 
     def _headers(self, id: str, body: bytes) -> dict[str, str]:
@@ -93,9 +94,9 @@ class Announcer:
 
         headers = {"content-type": "application/json", "webhook-id": id}
         headers["webhook-timestamp"] = stamp = str(int(time()))
-        if self._secret:
+        if self._key:
             signed = f"{id}.{stamp}.".encode() + body
-            mac = hmac.new(self._secret.encode(), signed, hashlib.sha256).digest()
+            mac = hmac.new(self._key, signed, hashlib.sha256).digest()
             headers["webhook-signature"] = "v1," + base64.b64encode(mac).decode()
         return headers
 

@@ -146,8 +146,7 @@ async def open_app(
         tenants = TenantDirectory(backends.own(), time.monotonic)
         identity = await Identity.open(journal, tenants, clock)
         records = Records(journal, clock)
-        secret = settings.webhook.secret.get_secret_value()
-        announcer = Announcer(settings.webhook.url, secret)
+        announcer = Announcer(settings.webhook.url, settings.webhook.key)
         advice = await make_advice(settings, stack, journal, records, tenants, clock)
         gate = LocalGate(
             records=records,

@@ -1,10 +1,12 @@
 """Settings: an option of the command line, else a `PILOTHOUSE_…` variable, else `pilothouse.toml`,
 else the default. server/settings_page.py makes docs/settings.md from what is declared here."""
 
+import base64
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -22,6 +24,7 @@ from tools.tiers import DEFAULT_TIERS, Isolation, Tier, Tiers
 
 PREFIX = "PILOTHOUSE_"
 FILE = "pilothouse.toml"
+ENCODED = "whsec_"
 
 # Read elsewhere: where the settings are, which server to talk to and as whom, and the tests'.
 OTHER_VARIABLES = ("CONFIG", "TOKEN", "URL", "TEST_", "BENCH_")
@@ -88,8 +91,36 @@ class Webhook(Part):
 
     url: str = Field("", description="where waiting calls are announced (POST, JSON)")
     secret: SecretStr = Field(
-        SecretStr(""), description="key that announcements are signed with (Standard Webhooks)"
+        SecretStr(""),
+        description="key that announcements are signed with: `whsec_` and base64 (Standard "
+        "Webhooks), or any text",
     )
+
+    @field_validator("url")
+    @classmethod
+    def _is_one(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("a URL begins with http:// or https://, and has a host")
+        return url
+
+    @field_validator("secret")
+    @classmethod
+    def _decodes(cls, secret: SecretStr) -> SecretStr:
+        if secret.get_secret_value() and not key_of(secret.get_secret_value()):
+            raise ValueError("there is nothing behind whsec_")
+        return secret
+
+    @property
+    def key(self) -> bytes:
+        return key_of(self.secret.get_secret_value())
+
+
+def key_of(secret: str) -> bytes:
+    """A key as Standard Webhooks writes it, or any text. Raises `ValueError`."""
+    if secret.startswith(ENCODED):
+        return base64.b64decode(secret.removeprefix(ENCODED), validate=True)
+    return secret.encode()
 
 
 class Approvals(Part):
