@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 from . import tables
@@ -38,18 +40,21 @@ def answer(
 ) -> bytes:
     """A list, or one page of it."""
     revision = store.revision
-    if query.get("labelSelector") or query.get("fieldSelector"):
-        records = [record for record in records if chosen(record.object)]
     if token := query.get("continue"):
         revision, start = _position(token)
         if revision < store.compacted:
             raise expired("the continue token is too old: list again from the start")
-        records = [record for record in records if list(record.key) > start]
+        records = records[bisect_right(records, start, key=lambda record: list(record.key)) :]
     meta: Object = {"resourceVersion": str(revision)}
     limit = _limit(query)
+    selects = bool(query.get("labelSelector") or query.get("fieldSelector"))
+    if selects:
+        fitting = (record for record in records if chosen(record.object))
+        # One more than the page says that there are more; a page costs no more than it shows.
+        records = list(islice(fitting, limit + 1 if limit else None))
     if limit and len(records) > limit:
         meta["continue"] = _token(revision, records[limit - 1])
-        if not (query.get("labelSelector") or query.get("fieldSelector")):
+        if not selects:
             meta["remainingItemCount"] = len(records) - limit
         records = records[:limit]
     if tables.TABLE in accept:
