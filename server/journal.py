@@ -164,6 +164,12 @@ class Journal:
             # One connection for the one thread: DuckDB's locks are the process's, not ours.
             engine = sa.create_engine(url, poolclass=sa.pool.StaticPool)
             journal = cls(engine)
+        except sa.exc.ArgumentError as error:  # or no such kind of database
+            raise ToolError(
+                Code.INVALID_ARGUMENT,
+                f"The setting `database` is no URL of a database: {error}.",
+                "Such as postgresql://user@host/name; or leave it out.",
+            ) from error
         except ImportError as error:
             raise ToolError(
                 Code.FAILED_PRECONDITION,
@@ -280,7 +286,7 @@ def migrate(connection: sa.Connection) -> None:
 
 def _cannot_open(url: str, error: Exception) -> ToolError:
     text = str(error)
-    where = url.partition(":///")[2] or url
+    where = url.partition(":///")[2] or sa.make_url(url).render_as_string(hide_password=True)
     if "lock" in text:
         return ToolError(
             Code.FAILED_PRECONDITION,
