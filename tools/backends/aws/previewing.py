@@ -98,9 +98,12 @@ async def _others(aws: "AwsAccount", change: Change) -> str:
 
 
 async def _must_have_bucket(aws: "AwsAccount", change: Change) -> None:
+    # Asked every time: it is also how a plan finds out that AWS is away, or takes us for nobody.
     bucket, _ = split(change.ref)
-    if not await aws.there("s3", "head_bucket", Bucket=bucket):
-        raise no_bucket(bucket)
+    try:
+        await aws.call("s3", "head_bucket", Bucket=bucket)
+    except ToolError as error:
+        raise (no_bucket(bucket) if error.code is Code.NOT_FOUND else error) from error
 
 
 async def _usage(aws: "AwsAccount", change: Change) -> str:
