@@ -41,8 +41,15 @@ def run(log: Path, *words: str, **variables: str) -> Ran:
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(
-    ["tests.processes", "server.app", "server.cli", "server.commands.serving", "duckdb_engine"]
-    + ["server.doors.mcp_serving", "server.commands.show", "boto3", "kubernetes.aio.config"]
+    [
+        "tests.processes",
+        "server.app",
+        "server.cli",
+        "server.commands.serving",
+        "server.commands.show",
+        "server.doors.mcp_serving",
+        "duckdb_engine",
+    ]  # fmt: skip
 )
 
 
