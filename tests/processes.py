@@ -49,7 +49,7 @@ _forks.set_forkserver_preload(
         "server.commands.show",
         "server.doors.mcp_serving",
         "duckdb_engine",
-    ]  # fmt: skip
+    ]
 )
 
 
