@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -215,12 +216,11 @@ async def _tried(what: str, ask: Callable[[], Awaitable[Any]]) -> tuple[Any, Fin
 
 def cluster_roles() -> list[dict[str, Any]]:
     """What deploy/clusterroles.yaml holds."""
-    from importlib.resources import files
-
     import yaml
 
-    text = files("deploy").joinpath("clusterroles.yaml").read_text()
-    return [body for body in yaml.safe_load_all(text) if body]
+    # Beside `server`, in a checkout as where it is installed.
+    file = Path(__file__).parents[2] / "deploy" / "clusterroles.yaml"
+    return [body for body in yaml.safe_load_all(file.read_text()) if body]
 
 
 def _show(finding: Finding) -> None:
