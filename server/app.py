@@ -55,7 +55,7 @@ class App:
     local_gate: LocalGate
     metrics: Metrics
     _ready: tuple[float, dict[str, dict[str, Any]]] = field(default=(0.0, {}))
-    _stopped: bool = False
+    stopping: bool = False
 
     def __post_init__(self) -> None:
         self.gate: Gate = Counted(self.local_gate, self.metrics, frozenset(catalog()))
@@ -117,8 +117,8 @@ class App:
 
     async def stop(self) -> None:
         """Take no more calls; let those that run end, or park them."""
-        if not self._stopped:
-            self._stopped = True
+        if not self.stopping:
+            self.stopping = True
             await self.local_gate.stop(self.settings.limits.grace_s)
 
     async def _state_answers(self) -> dict[str, Any]:

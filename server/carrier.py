@@ -21,6 +21,8 @@ from tools.plan import Change, Plan, Ref, Seen, canonical
 log = structlog.get_logger(__name__)
 
 SWEEP_S = 15
+# Told to stop, a call notices within this, unless a backend hangs.
+PARK_S = 4.0
 BROKE_DOWN = ToolError(
     Code.INTERNAL, "Carrying it out broke down.", "The server's log says why; then call_retry."
 )
@@ -84,9 +86,10 @@ class Carrier:
         self.engine.stopping = True
         self.engine.running.set()
         if self._tasks:
-            _, still = await asyncio.wait(self._tasks.values(), timeout=10)
+            _, still = await asyncio.wait(self._tasks.values(), timeout=PARK_S)
             for task in still:
                 task.cancel()
+            await asyncio.gather(*still, return_exceptions=True)
 
     def begin(self, call: Call, *, fresh: bool = False) -> None:
         """Carry out a call whose state is already `running`; nothing of a `fresh` one is done."""

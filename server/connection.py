@@ -200,7 +200,8 @@ async def owning(
     from server.serving import listen_here, served
 
     def about() -> dict[str, Any]:
-        return {"pid": os.getpid(), "version": our_version(), "world": works_on, "url": url}
+        told = {"pid": os.getpid(), "version": our_version(), "world": works_on, "url": url}
+        return told | {"stopping": app.stopping}
 
     try:
         works_on = world(settings)

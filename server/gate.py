@@ -12,7 +12,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -33,6 +33,7 @@ from server.previews import previewed
 from server.reach import Backends, Bound
 from server.records import Call, Records
 from server.shortening import shown
+from server.streams import Streams, stopping
 from tools.calls import Caller, Outcome, Problem, Progress, State, ToolInfo
 from tools.context import Context, Directory, Metrics, Tokens
 from tools.errors import Code, ToolError
@@ -111,6 +112,7 @@ class LocalGate:
             sole_operator=self.limits.sole_operator,
         )
         self._stopping = False
+        self._streams = Streams(self.limits.stream_s)
         self._checked = False
 
     async def start(self) -> None:
@@ -127,6 +129,7 @@ class LocalGate:
         if self.advisor:
             await self.advisor.stop()
         await self.carrier.stop(grace_s)
+        self._streams.end()
         await self.keeper.stop()
         await self.audit.flush()
 
@@ -180,15 +183,12 @@ class LocalGate:
             if asked.tool.effect is not Effect.STREAM:
                 raise ToolError(Code.INVALID_ARGUMENT, f"{tool} does not stream.", "Call it.")
             context = self._context(asked, await self._bind(asked), _new_id(), None)
-            async with asyncio.timeout(self.limits.stream_s):
-                async for piece in asked.tool.handler(context, asked.arguments):  # type: ignore[union-attr]
+            pieces: Any = asked.tool.handler(context, asked.arguments)
+            async with aclosing(self._streams.read(pieces)) as read:
+                async for piece in read:
                     yield masked.piece(piece)
             for piece in masked.rest():
                 yield piece
-        except TimeoutError:
-            error = ToolError(Code.DEADLINE_EXCEEDED, "The stream was open too long.", "Follow it.")
-            outcome = _failure(tool, asked, error)
-            raise error from None
         except ToolError as error:
             outcome = _failure(tool, asked, error)
             raise
@@ -197,7 +197,7 @@ class LocalGate:
 
     async def _admit(self, caller: Caller, tool: str, arguments: Mapping[str, Any]) -> Asked:
         if self._stopping:
-            raise ToolError(Code.UNAVAILABLE, "Pilothouse is stopping.", "Try again in a moment.")
+            raise stopping()
         async with _within(self.limits.read_s, "Looking for the tenant"):
             return await self.admission.admit(caller, tool, arguments)
 

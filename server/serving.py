@@ -15,6 +15,7 @@ from tools.errors import Code, ToolError
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 30
+LEEWAY_S = 6.0
 # What the kernel takes as the path of a socket.
 MOST_PATH = 100
 
@@ -68,7 +69,8 @@ def listen_here(path: Path) -> socket.socket:
 
 @asynccontextmanager
 async def served(app: Any, listener: socket.socket, grace_s: float) -> AsyncIterator["Serving"]:
-    """Serves while it is entered. On leaving, what is under way may take `grace_s` to end."""
+    """Serves while it is entered. On leaving, what is under way may take `grace_s` to end, and a
+    little more to be told that it goes on."""
     config = uvicorn.Config(
         app,
         lifespan="off",
@@ -78,7 +80,7 @@ async def served(app: Any, listener: socket.socket, grace_s: float) -> AsyncIter
         server_header=False,
         ws="none",
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=max(1, round(grace_s)),
+        timeout_graceful_shutdown=round(grace_s + LEEWAY_S),
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from server.app import App
     from server.settings import Settings
 
-HAND_OVER_S = 45.0
+HAND_OVER_S = 25.0
+HAND_OVER = "/local/hand-over"
 
 
 async def serve(**options: Any) -> int:
@@ -136,13 +137,15 @@ async def _seat(settings: "Settings") -> Any:
     from server.remote import RemoteGate
     from server.seat import SOCKET, Seat
 
-    asked, end, about = False, time.monotonic() + HAND_OVER_S, {}
+    asked, about = False, {}
+    # One that is stopping may take its grace, which is ours as a rule.
+    end = time.monotonic() + HAND_OVER_S + settings.limits.grace_s
     while (seat := Seat.take(settings.state)) is None:
         if not asked:
             remote = RemoteGate(settings.state / SOCKET)
             with suppress(ToolError):
                 about = await remote.get("/local")
-                asked = (await remote.post("/local/hand-over"))["handed_over"]
+                asked = about.get("stopping") or (await remote.post(HAND_OVER))["handed_over"]
             await remote.close()
         if about and not asked:
             at = f", at {about['url']}" if about.get("url") else ""
