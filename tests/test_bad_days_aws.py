@@ -213,6 +213,20 @@ async def test_what_needs_no_aws_works_without_it(
     way.mend()
 
 
+async def test_without_credentials_it_is_said_whose_are_missing(
+    tmp_path: Path, shared: Lodging, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    way.mend()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    async with opened(settings(tmp_path, shared.kube.kubeconfig, way.url)) as house:
+        for tool, more in (("instance_list", {}), ("tenant_create", {"name": "t-nobody"})):
+            outcome = await house.call(OLIVIA, tool, **more)
+            refused(outcome, Code.UNAUTHENTICATED, "AWS", "credentials")
+
+
 async def test_credentials_that_were_renewed_are_taken_up_without_a_restart(
     tmp_path: Path, shared: Lodging, way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:

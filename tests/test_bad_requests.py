@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +67,19 @@ async def doors(
     yield Doors(url, token)
     over.set()
     await server
+
+
+@asynccontextmanager
+async def client(doors: Doors) -> AsyncIterator[Client]:
+    """The official client, over HTTP."""
+    headers = {"authorization": f"Bearer {doors.token}"}
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=30) as http,
+        Client(
+            streamable_http_client(f"{doors.url}/mcp", http_client=http), mode="2026-07-28"
+        ) as client,
+    ):
+        yield client
 
 
 BODIES: list[tuple[bytes, int, str]] = [
@@ -158,14 +172,8 @@ PARAMS: list[tuple[Any, str]] = [
 async def test_an_mcp_client_gets_a_result_that_is_an_error_it_can_act_on(
     doors: Doors, params: Any, said: str
 ) -> None:
-    headers = {"authorization": f"Bearer {doors.token}"}
-    async with (
-        httpx2.AsyncClient(headers=headers, timeout=30) as http,
-        Client(
-            streamable_http_client(f"{doors.url}/mcp", http_client=http), mode="2026-07-28"
-        ) as client,
-    ):
-        result = await client.call_tool(params["name"], params["arguments"])
+    async with client(doors) as mcp:
+        result = await mcp.call_tool(params["name"], params["arguments"])
         assert result.is_error
         error = result.structured_content["error"]
         assert error["code"] == "invalid_argument"
@@ -197,6 +205,37 @@ async def test_what_is_no_mcp_message_is_a_protocol_error(
         assert answer.status_code == status, answer.text[:500]
         assert '"error"' in answer.text or status == 413
         assert len(answer.content) < 2000
+
+
+REFUSALS: list[tuple[int, dict[str, Any], int, Code]] = [
+    (401, {}, 401, Code.UNAUTHENTICATED),
+    (403, {}, 403, Code.PERMISSION_DENIED),
+    (429, {"retry_after": 3600}, 429, Code.RESOURCE_EXHAUSTED),
+    (500, {"retry_after": 3600}, 503, Code.UNAVAILABLE),
+]
+
+
+@pytest.mark.parametrize(("cluster", "more", "status", "code"), REFUSALS)
+async def test_what_the_cluster_refuses_is_told_alike_by_each_door(
+    doors: Doors, practice: Any, cluster: int, more: dict[str, Any], status: int, code: Code
+) -> None:
+    practice.faults.answer(cluster, method="GET", path="/nodes", times=10**6, **more)
+    try:
+        async with doors.http() as http:
+            answer = await http.post("/api/v1/tools/resource_list", json={"kind": "nodes"})
+        assert answer.status_code == status
+        told = answer.json()
+        assert (told["code"], bool(told["hint"])) == (code, True)
+        if more:
+            assert answer.headers["retry-after"] == "3600"
+        async with client(doors) as mcp:
+            result = await mcp.call_tool("resource_list", {"kind": "nodes"})
+        assert result.is_error
+        error = result.structured_content["error"]
+        assert (error["code"], error["message"]) == (code, told["detail"])
+        assert error.get("retry_after") == more.get("retry_after")
+    finally:
+        practice.faults.clear()
 
 
 async def test_a_client_of_the_server_refuses_what_cannot_be_sent_at_all(doors: Doors) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from tools.errors import Code, ToolError
 
 DOCTOR = "Run `pilothouse doctor` to see what is wrong."
+MOST_WAIT_S = 3600.0
 # Server-side apply answers 500 where the manifest is at fault: an unknown field, a wrong type.
 UNFIT = ("failed to create typed patch object", "failed to convert new object")
 
@@ -111,6 +112,7 @@ def conflicts(status: Mapping[str, Any]) -> str:
 
 def _seconds(header: str | None) -> float | None:
     try:
-        return max(0.0, float(header)) if header else None
+        seconds = float(header or "")
     except ValueError:
         return None
+    return min(seconds, MOST_WAIT_S) if 0 < seconds < float("inf") else None

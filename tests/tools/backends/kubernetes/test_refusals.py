@@ -85,3 +85,12 @@ def test_only_a_504_leaves_it_open_whether_a_change_was_made() -> None:
 
 def test_a_used_up_quota_does_not_pass_by_waiting() -> None:
     assert not refusal("test", 403, {"message": QUOTA}, {}, carried=True).passing
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("3", 3), ("0.5", 0.5), ("-1", 1), ("inf", 1), ("nan", 1), ("soon", 1), ("1e9", 3600)],
+)
+def test_how_long_to_wait_is_a_time_that_can_be_waited(header: str, seconds: float) -> None:
+    error = refusal("test", 429, {}, {"Retry-After": header}, carried=False)
+    assert error.retry_after == seconds
