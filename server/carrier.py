@@ -162,7 +162,12 @@ class Carrier:
         if call.plan and state is State.SUCCEEDED:
             result = call.plan.result | await self._outcome(call.plan)
         moved = await self.records.move(
-            call.id, [State.RUNNING], state, error=problem, result=result
+            call.id,
+            [State.RUNNING],
+            state,
+            along=self.ledger.pending(),
+            error=problem,
+            result=result,
         )
         if call.undoes:
             if state is State.SUCCEEDED:

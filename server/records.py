@@ -103,8 +103,17 @@ class Records:
         row = _row(call)
         await self.journal.run(lambda c: c.execute(sa.insert(calls).values(**row)) and None)
 
-    async def move(self, id: str, come_from: Iterable[State], to: State, **fields: Any) -> bool:
-        """Move a call to a state; False when it was in none of those that it may come from."""
+    async def move(
+        self,
+        id: str,
+        come_from: Iterable[State],
+        to: State,
+        *,
+        along: Callable[[sa.Connection], None] | None = None,
+        **fields: Any,
+    ) -> bool:
+        """Move a call to a state; False when it was in none of those that it may come from.
+        `along` is written in the same transaction."""
         plain = {
             k: v.model_dump(mode="json") if isinstance(v, BaseModel) else v
             for k, v in fields.items()
@@ -115,7 +124,13 @@ class Records:
             .values(state=to.value, updated=self.clock(), **plain)
             .returning(calls.c.id)
         )
-        return bool(await self.journal.run(lambda c: c.execute(statement).all()))
+
+        def work(connection: sa.Connection) -> bool:
+            if along:
+                along(connection)
+            return bool(connection.execute(statement).all())
+
+        return await self.journal.run(work)
 
     async def find(self, id: str) -> Call | None:
         """The call of this id, or the only one whose id begins so (three letters or more)."""

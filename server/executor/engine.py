@@ -231,10 +231,7 @@ class _Run:
             self.done += 1
             self.tell(f"{change.ref}: {change.verb}d", self.done, len(changes))
 
-        try:
-            await self._side_by_side(changes, bring_about)
-        finally:
-            await self.ledger.flush()
+        await self._side_by_side(changes, bring_about)
 
     async def _make(self, change: Change) -> None:
         """Send it, and see it take effect. That it is sent is on record before; that it was made

@@ -63,6 +63,18 @@ class Ledger:
         # Who is cancelled here must not take the others' rows along.
         await asyncio.shield(self._begin())
 
+    def pending(self) -> Callable[[sa.Connection], None]:
+        """Writes what was noted along with something else, in its transaction."""
+        rows: list[dict[str, Any]] = []
+        if self._written is None:  # else somebody waits for just these
+            rows, self._rows = self._rows, []
+
+        def write(connection: sa.Connection) -> None:
+            if rows:
+                connection.execute(sa.insert(steps), rows)
+
+        return write
+
     def _begin(self) -> asyncio.Task[None]:
         if self._soon:
             self._soon.cancel()

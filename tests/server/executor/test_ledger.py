@@ -94,3 +94,23 @@ async def test_what_is_noted_is_written_with_what_is_recorded_next_and_soon_by_i
     async with asyncio.timeout(10):
         while ("b", "applied") not in await written():
             await asyncio.sleep(0.005)
+
+
+async def test_what_is_pending_is_written_along_with_something_else(
+    ledger: Ledger, journal: Journal
+) -> None:
+    ledger.note("call", "a", "applied")
+    await journal.run(ledger.pending())
+    await journal.run(ledger.pending())
+    query = sa.select(steps.c.change_id)
+    assert list(await journal.run(lambda c: c.execute(query).scalars().all())) == ["a"]
+
+
+async def test_what_somebody_waits_for_is_not_taken_from_them(
+    ledger: Ledger, journal: Journal
+) -> None:
+    waiting = asyncio.create_task(ledger.record("call", "a", "sent"))
+    await asyncio.sleep(0)
+    ledger.pending()
+    await waiting
+    assert list(await ledger.steps("call")) == ["a"]
