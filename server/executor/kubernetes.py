@@ -1,10 +1,12 @@
 """Changes to a cluster: each read, checked and written so that sent twice it happens once."""
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 from server.executor import settling
+from tools.backends.kubernetes import Api, Identity
 from tools.backends.kubernetes.cluster import KubeCluster
 from tools.backends.kubernetes.fields import CALL, difference, veiled
 from tools.backends.kubernetes.observing import look, seen
@@ -15,6 +17,8 @@ from tools.plan import Apply, Change, Create, Delete, Patch, Scale, Seen
 # An object's status moves its resourceVersion within milliseconds: read, check and write again.
 TRIES = 8
 PAUSE_S = 0.02
+# So many calls may make namespaces side by side before one of them looks where it need not.
+NEWEST = 64
 
 Live = Mapping[str, Any] | None
 
@@ -22,11 +26,20 @@ Live = Mapping[str, Any] | None
 class KubeWrites(KubeCluster):
     """A cluster with the right to change it: handed to the engine alone."""
 
+    def __init__(self, api: Api, identity: Identity | None = None) -> None:
+        super().__init__(api, identity)
+        # The namespaces that were made last, each with the call that made it.
+        self._made: deque[tuple[str, str]] = deque(maxlen=NEWEST)
+
     async def apply(self, change: Change, call_id: str) -> Seen:
         if isinstance(change, Create):
             return await self._create(change, call_id)
         for attempt in range(TRIES):
-            live = await look(self, change)
+            # In a namespace that this call made a moment ago is nothing of anybody's yet; should
+            # there be, the API server refuses to apply over it.
+            anew = not attempt and isinstance(change, Apply) and not change.force
+            new = anew and (call_id, change.ref.namespace) in self._made
+            live = None if new else await look(self, change)
             if isinstance(change, Delete) and _going(change, live):
                 return Seen()
             if live is None and isinstance(change, Patch | Scale):
@@ -46,6 +59,8 @@ class KubeWrites(KubeCluster):
                     raise
                 await asyncio.sleep(PAUSE_S * attempt)
                 continue
+            if change.ref.kind == "v1/Namespace" and reply.status == 201:
+                self._made.append((call_id, change.ref.name))
             return Seen() if isinstance(change, Delete) else seen(change, reply.body)
         raise AssertionError("the last try returns or raises")
 

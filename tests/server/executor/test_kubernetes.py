@@ -258,3 +258,45 @@ async def test_an_object_that_moves_all_the_time_is_still_written(
     practice.faults.answer(409, method="PATCH", path=ref.name, times=3, message=said)
     assert (await practised.apply(change, "call-2")).value == {"data": {"a": "2"}}
     await practised.apply(Delete(id="d", ref=ref), "call-3")
+
+
+async def test_in_a_namespace_that_the_call_just_made_nobody_looks_first(kube: Any) -> None:
+    cluster = KubeWrites(kube.api)
+    name = f"t-{uuid.uuid4().hex[:8]}"
+    ref = cluster.ref("v1/Namespace", name)
+    made = await planned(cluster, Apply(id="n", ref=ref, body={"metadata": {"labels": {"a": "b"}}}))
+    asked: list[str] = []
+    send = kube.api.request
+
+    async def noted(method: str, path: str, *rest: Any, **options: Any) -> Any:
+        asked.append(f"{method} {path.rpartition('/')[2]}")
+        return await send(method, path, *rest, **options)
+
+    try:
+        await cluster.apply(made, "call-1")
+        one = await planned(cluster, settings(cluster, name, a="1"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cluster.api, "request", noted)
+            await cluster.apply(one, "call-1")
+            assert asked == ["PATCH settings"]
+            # Another call has no such knowledge, and neither has one that goes on after a crash.
+            await cluster.apply(one, "call-2")
+            assert asked[1] == "GET settings"
+    finally:
+        await cluster.apply(await planned(cluster, Delete(id="n", ref=ref)), "call-1")
+
+
+async def test_what_somebody_else_put_there_first_is_not_applied_over(kube: Any) -> None:
+    cluster = KubeWrites(kube.api)
+    name = f"t-{uuid.uuid4().hex[:8]}"
+    ref = cluster.ref("v1/Namespace", name)
+    try:
+        await cluster.apply(await planned(cluster, Apply(id="n", ref=ref, body={})), "call-1")
+        change = await planned(cluster, settings(cluster, name, a="1"))
+        await by(cluster, change.ref, "user", {"data": {"a": "7"}})
+        with pytest.raises(ToolError) as refused:
+            await cluster.apply(change, "call-1")
+        assert refused.value.code is Code.FAILED_PRECONDITION
+        assert (await cluster.get(change.ref))["data"] == {"a": "7"}
+    finally:
+        await cluster.apply(await planned(cluster, Delete(id="n", ref=ref)), "call-1")
