@@ -26,7 +26,7 @@ from server.carrier import Carrier
 from server.decisions import Decisions
 from server.executor.engine import Engine
 from server.keeper import Keeper
-from server.masking import Stream, mask
+from server.masking import Stream, mask, spotless
 from server.plain import fit_key, plain
 from server.policy import Policy, Question, Verdict
 from server.previews import previewed
@@ -471,6 +471,8 @@ def _failure(tool: str, asked: Asked | None, error: ToolError) -> Outcome:
 
 
 def _masked(outcome: Outcome) -> Outcome:
+    if spotless(outcome.model_dump_json()):
+        return outcome
     return Outcome.model_validate(mask(outcome.model_dump(mode="json")))
 
 

@@ -1,6 +1,7 @@
 """Secrets are taken out of whatever leaves the process: here, for all tools and all doors."""
 
 import re
+from functools import lru_cache
 from typing import Any
 
 MASK = "•••"
@@ -47,9 +48,17 @@ def spotless(text: str) -> bool:
 
 def mask_text(text: str) -> str:
     """The text with what looks like a secret replaced."""
-    if any(hint in text for hint in HINTS) or WORDS.search(text):
+    # Each of the words ends in one of the two; most texts hold neither.
+    worded = ("=" in text or " " in text) and WORDS.search(text)
+    if worded or any(map(text.__contains__, HINTS)):
         return SHAPES.sub(MASK, text)
     return text
+
+
+@lru_cache(4096)
+def _secret(key: str) -> bool:
+    """Does a key of this name hold a secret?"""
+    return KEY.search(key) is not None
 
 
 def mask(value: Any) -> Any:
@@ -66,17 +75,17 @@ def mask(value: Any) -> Any:
     for key, item in value.items():
         if secret and key in ("data", "stringData") and isinstance(item, dict):
             masked[key] = dict.fromkeys(item, MASK)
-        elif isinstance(item, str) and item and KEY.search(key):
+        elif isinstance(item, str) and item and _secret(key):
             masked[key] = MASK
         else:
             masked[key] = mask(item)
     # An environment variable is a pair, its name apart from its value.
     name = value.get("name")
-    if isinstance(name, str) and isinstance(value.get("value"), str) and KEY.search(name):
+    if isinstance(name, str) and isinstance(value.get("value"), str) and _secret(name):
         masked["value"] = MASK
     # A difference says in its path what its values are called (`env[DB_PASSWORD].value`).
     path = value.get("path")
-    if isinstance(path, str) and any(map(KEY.search, re.split(r"[.\[\]]+", path)[-4:])):
+    if isinstance(path, str) and any(map(_secret, re.split(r"[.\[\]]+", path)[-4:])):
         masked |= {side: MASK for side in ("before", "after") if isinstance(value.get(side), str)}
     return masked
 
