@@ -79,8 +79,7 @@ class AwsWrites(AwsAccount):
         try:
             match change:
                 case PutRole():
-                    await self._put_role(change, None)
-                    return await self.observe(change)
+                    return await self._create_role(change)
                 case PutPrefix():
                     await self._put_marker(change, IfNoneMatch="*")
                     return Seen(value=self.intended(change))
@@ -91,39 +90,47 @@ class AwsWrites(AwsAccount):
 
     # ---- roles
 
+    async def _create_role(self, change: PutRole) -> Seen:
+        """A role that shows its policy to others is there for them, too."""
+        made = await self.call(
+            "iam",
+            "create_role",
+            RoleName=change.ref.name,
+            **({"PermissionsBoundary": change.boundary} if change.boundary else {}),
+            Path=PATH,
+            AssumeRolePolicyDocument=canonical(change.trust),
+            Description=f"Tenant {change.tags.get('pilothouse.dev/tenant', '')} of Pilothouse",
+            Tags=_tags(change),
+        )
+        await self._put_policy(change)
+        shown = await self.call(
+            "iam", "get_role_policy", RoleName=change.ref.name, PolicyName=POLICY
+        )
+        return observing.role_seen(made["Role"], shown, change.tags)
+
     async def _put_role(self, change: PutRole, now: Json) -> None:
-        name = {"RoleName": change.ref.name}
-        tags = [{"Key": k, "Value": v} for k, v in sorted(change.tags.items())]
-        boundary = {"PermissionsBoundary": change.boundary} if change.boundary else {}
         if now is None:
-            await self.call(
-                "iam",
-                "create_role",
-                **name,
-                **boundary,
-                Path=PATH,
-                AssumeRolePolicyDocument=canonical(change.trust),
-                Description=f"Tenant {change.tags.get('pilothouse.dev/tenant', '')} of Pilothouse",
-                Tags=tags,
-            )
-        else:
-            await self._must_be_ours(change.ref.name)
-            await self.call(
-                "iam",
-                "update_assume_role_policy",
-                **name,
-                PolicyDocument=canonical(change.trust),
-            )
-            if tags:
-                await self.call("iam", "tag_role", **name, Tags=tags)
-            if boundary:
-                await self.call("iam", "put_role_permissions_boundary", **name, **boundary)
-            elif now["boundary"]:
-                await self.call("iam", "delete_role_permissions_boundary", **name)
+            await self._create_role(change)
+            return
+        name = {"RoleName": change.ref.name}
+        await self._must_be_ours(change.ref.name)
+        await self.call(
+            "iam", "update_assume_role_policy", **name, PolicyDocument=canonical(change.trust)
+        )
+        if change.tags:
+            await self.call("iam", "tag_role", **name, Tags=_tags(change))
+        if change.boundary:
+            boundary = {"PermissionsBoundary": change.boundary}
+            await self.call("iam", "put_role_permissions_boundary", **name, **boundary)
+        elif now["boundary"]:
+            await self.call("iam", "delete_role_permissions_boundary", **name)
+        await self._put_policy(change)
+
+    async def _put_policy(self, change: PutRole) -> None:
         await self.call(
             "iam",
             "put_role_policy",
-            **name,
+            RoleName=change.ref.name,
             PolicyName=POLICY,
             PolicyDocument=canonical(change.policy),
         )
@@ -245,6 +252,10 @@ class AwsWrites(AwsAccount):
             )
         wanted = instances.RUNNING[service] if change.running else instances.STOPPED
         return "" if state == wanted else f"it is {state}"
+
+
+def _tags(change: PutRole) -> list[dict[str, str]]:
+    return [{"Key": k, "Value": v} for k, v in sorted(change.tags.items())]
 
 
 def _must_be_as_seen(change: Change, now: Seen, wanted: Json) -> None:

@@ -64,9 +64,13 @@ async def role(call: Call, name: str, only: dict[str, str] | None = None) -> See
     answer, policy = await asyncio.gather(
         ask("get_role"), ask("get_role_policy", PolicyName=POLICY)
     )
-    if answer is None:
-        return Seen()
-    found = answer["Role"]
+    return role_seen(answer["Role"], policy, only) if answer else Seen()
+
+
+def role_seen(
+    found: dict[str, Any], policy: dict[str, Any] | None, only: dict[str, str] | None
+) -> Seen:
+    """What IAM says of a role, and of its policy."""
     tags = {t["Key"]: t["Value"] for t in found.get("Tags", ())}
     value = {
         "trust": normal(found["AssumeRolePolicyDocument"]),
