@@ -145,6 +145,7 @@ async def open_app(
         stack.push_async_callback(backends.close)
         tenants = TenantDirectory(backends.own(), time.monotonic)
         identity = await Identity.open(journal, tenants, clock)
+        stack.push_async_callback(identity.close)
         records = Records(journal, clock)
         announcer = Announcer(settings.webhook.url, settings.webhook.key)
         advice = await make_advice(settings, stack, journal, records, tenants, clock)
@@ -156,7 +157,7 @@ async def open_app(
             tenants=tenants,
             tiers=settings.all_tiers,
             audit=Audit(journal, clock),
-            tokens=identity,
+            tokens=identity.tokens,
             operators=identity.operators,
             still=identity.still,
             announce=announcer.announce,

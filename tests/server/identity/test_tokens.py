@@ -56,7 +56,7 @@ async def make(identity: Identity, subject: str, **what: Any) -> tuple[str, str]
     defaults = {
         "tenants": {}, "operator": False, "agent": False, "person": "", "expires_days": None
     }  # fmt: skip
-    info = await identity.create(ROOT, sha256=sha256, subject=subject, **(defaults | what))
+    info = await identity.tokens.create(ROOT, sha256=sha256, subject=subject, **(defaults | what))
     return token, info.id
 
 
@@ -123,7 +123,7 @@ async def test_without_tokens_the_local_user_is_an_agent_and_makes_only_the_firs
     assert identity.local("mcp") is None
     assert identity.local("cli", "token_create") is None
     await make(identity, "root2", operator=True)
-    await identity.revoke(token)
+    await identity.tokens.revoke(token)
     assert identity.local("cli", "token_create") is None
 
 
@@ -131,9 +131,9 @@ async def test_a_revoked_token_is_worth_nothing_at_once(identity: Identity) -> N
     await make(identity, "root", operator=True)
     token, id = await make(identity, "alice", tenants={"acme": Role.USER})
     assert await identity.identify(token, "rest")
-    assert (await identity.revoke(id)).revoked
+    assert (await identity.tokens.revoke(id)).revoked
     assert await identity.identify(token, "rest") is None
-    assert (await identity.revoke(id)).revoked, "twice does no harm"
+    assert (await identity.tokens.revoke(id)).revoked, "twice does no harm"
 
 
 async def test_an_expired_token_is_worth_nothing(identity: Identity, clock: Clock) -> None:
@@ -146,16 +146,16 @@ async def test_an_expired_token_is_worth_nothing(identity: Identity, clock: Cloc
 async def test_the_last_operators_token_cannot_be_revoked(identity: Identity) -> None:
     _, id = await make(identity, "root", operator=True)
     await make(identity, "bot", operator=True, agent=True, person="root")
-    assert "last operator" in await refused(Code.FAILED_PRECONDITION, identity.revoke(id))
+    assert "last operator" in await refused(Code.FAILED_PRECONDITION, identity.tokens.revoke(id))
     await make(identity, "root2", operator=True)
-    await identity.revoke(id)
+    await identity.tokens.revoke(id)
 
 
 async def test_the_last_use_is_kept(identity: Identity, clock: Clock) -> None:
     token, _ = await make(identity, "root", operator=True)
-    assert [t.last_used for t in await identity.list()] == [None]
+    assert [t.last_used for t in await identity.tokens.list()] == [None]
     await identity.identify(token, "rest")
-    assert [t.last_used for t in await identity.list()] == [clock.now]
+    assert [t.last_used for t in await identity.tokens.list()] == [clock.now]
 
 
 async def test_an_agent_is_never_allowed_more_than_its_person(identity: Identity) -> None:
@@ -169,7 +169,7 @@ async def test_an_agent_is_never_allowed_more_than_its_person(identity: Identity
     caller = await identity.identify(token, "rest")
     assert caller
     assert (caller.subject, caller.person, caller.agent) == ("bot", "alice", True)
-    await identity.revoke(alices)
+    await identity.tokens.revoke(alices)
     assert await identity.identify(token, "rest") is None, "its person is out, and so is it"
 
 
@@ -187,7 +187,7 @@ async def test_a_token_that_makes_no_sense_is_refused(
 ) -> None:
     await make(identity, "root", operator=True)
     assert says in await refused(code, make(identity, "alice", **what))
-    assert len(await identity.list()) == 1
+    assert len(await identity.tokens.list()) == 1
 
 
 async def test_the_same_token_is_not_taken_twice(identity: Identity) -> None:
@@ -197,8 +197,8 @@ async def test_the_same_token_is_not_taken_twice(identity: Identity) -> None:
         "sha256": sha256, "subject": "a", "tenants": {}, "operator": True, "agent": False,
         "person": "", "expires_days": None,
     }  # fmt: skip
-    await identity.create(ROOT, **what)
-    await refused(Code.ALREADY_EXISTS, identity.create(ROOT, **what))
+    await identity.tokens.create(ROOT, **what)
+    await refused(Code.ALREADY_EXISTS, identity.tokens.create(ROOT, **what))
 
 
 async def test_tokens_are_still_known_when_the_state_is_opened_again(tmp_path: Path) -> None:
@@ -223,14 +223,14 @@ async def test_a_caller_of_earlier_has_what_is_left_of_their_rights(identity: Id
     assert asked
     assert identity.still(asked) == asked
     await make(identity, "alice", tenants={"acme": Role.VIEWER, "globex": Role.ADMIN})
-    await identity.revoke(admins)
+    await identity.tokens.revoke(admins)
     left = identity.still(asked)
     assert left
     assert {t: g.role for t, g in left.grants.items()} == {"acme": Role.VIEWER}
     assert left.agent
-    for info in await identity.list():
+    for info in await identity.tokens.list():
         if info.id != first:
-            await identity.revoke(info.id)
+            await identity.tokens.revoke(info.id)
     assert identity.still(asked) is None
 
 
