@@ -48,7 +48,7 @@ async def tokens(here: Settings, *names: str) -> dict[str, str]:
     async with open_app(here) as app:
         for name in names:
             found[name], sha256 = new_token()
-            await app.identity.create(
+            await app.identity.tokens.create(
                 Caller.of("olivia", operator=True), sha256=sha256, subject=name, tenants={},
                 operator=True, agent=False, person="", expires_days=None,
             )  # fmt: skip

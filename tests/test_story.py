@@ -185,7 +185,7 @@ async def people(app: Any) -> dict[str, str]:
     for name, fields in PEOPLE.items():
         tokens[name], sha256 = new_token()
         rights = {"tenants": {}, "agent": False, "person": "", "expires_days": None} | fields
-        await app.identity.create(maker, sha256=sha256, subject=name, **rights)
+        await app.identity.tokens.create(maker, sha256=sha256, subject=name, **rights)
     return tokens
 
 
