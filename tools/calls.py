@@ -32,6 +32,10 @@ class Grant(BaseModel):
     uid: str
 
 
+# What comes through these doors is an agent, whoever's token it has.
+AGENT_DOORS = ("mcp", "chat")
+
+
 class Caller(BaseModel):
     """Who calls, as their credential and the door say: never as the caller says."""
 

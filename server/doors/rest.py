@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from server.doors.http import broken, line, problem, too_large
 from server.plain import fit_key
-from tools.calls import Caller, Gate, Outcome, Problem, ToolInfo
+from tools.calls import AGENT_DOORS, Caller, Gate, Outcome, Problem, ToolInfo
 from tools.errors import Code, ToolError
 from tools.tool import Effect, catalog
 
@@ -182,7 +182,7 @@ async def _caller(inside: Inside, request: Request, tool: str = "") -> Caller:
     door = request.headers.get("x-pilothouse-door", "rest")
     if not inside.local:
         # From afar a door is believed only where it makes the caller less.
-        door = "mcp" if door.startswith("mcp") else "rest"
+        door = next((d for d in AGENT_DOORS if door.startswith(d)), "rest")
     caller = await inside.who(token, door, tool)
     if caller is None:
         raise unknown_caller(token)

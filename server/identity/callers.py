@@ -8,7 +8,7 @@ from typing import Self
 from server.identity.rights import Rights
 from server.identity.tokens import Tokens, metadata, sha256
 from server.journal import Journal
-from tools.calls import Caller
+from tools.calls import AGENT_DOORS, Caller
 from tools.context import Directory
 
 
@@ -49,7 +49,7 @@ class Identity:
         return Caller.of(
             row["subject"],
             person=row["person"],
-            agent=row["agent"] or door.startswith("mcp"),
+            agent=row["agent"] or door.startswith(AGENT_DOORS),
             operator=rights.operator,
             grants=rights.grants,
             door=door,
