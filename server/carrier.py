@@ -1,7 +1,7 @@
 """Calls being carried out in the background: begun, waited for, taken up again after a restart."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Protocol
@@ -91,10 +91,18 @@ class Carrier:
                 task.cancel()
             await asyncio.gather(*still, return_exceptions=True)
 
-    def begin(self, call: Call, *, fresh: bool = False) -> None:
-        """Carry out a call whose state is already `running`; nothing of a `fresh` one is done."""
+    async def enter(self, call: Call) -> None:
+        """Record a new call that may go ahead, in one with what is sent first, and begin it."""
+        assert call.plan is not None
+        sent = self.engine.first(call.plan)
+        await self.records.add(call, along=self.ledger.sending(call.id, sent))
+        self.begin(call, sent)
+
+    def begin(self, call: Call, sent: Set[str] | None = None) -> None:
+        """Carry out a call whose state is already `running`. Of a new one is known what is on
+        record as sent; what was done of another, the journal says."""
         if call.id not in self._tasks:
-            task = asyncio.create_task(self._carry(call, fresh), name=f"call {call.id}")
+            task = asyncio.create_task(self._carry(call, sent), name=f"call {call.id}")
             self._tasks[call.id] = task
             task.add_done_callback(lambda _: self._tasks.pop(call.id, None))
 
@@ -128,10 +136,10 @@ class Carrier:
             with suppress(asyncio.QueueFull):  # a slow reader misses a line, and delays nobody
                 listener.put_nowait(line)
 
-    async def _carry(self, call: Call, fresh: bool) -> Call | None:
+    async def _carry(self, call: Call, sent: Set[str] | None) -> Call | None:
         plan = call.plan
         assert plan is not None
-        steps = {} if fresh else await self.ledger.steps(call.id)
+        steps = await self.ledger.steps(call.id) if sent is None else {}
         begun = bool(steps)
         try:
             reach = await self._reach(call)
@@ -143,6 +151,7 @@ class Carrier:
                 reach.writes,
                 lambda text, done, of: self._tell(call.id, (text, done, of)),
                 steps,
+                sent or frozenset(),
             )
         except Parked:
             log.info("parked", call=call.id)

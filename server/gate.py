@@ -333,10 +333,11 @@ class LocalGate:
                 )
         if call.tool == APPLY and self.advisor:
             await self.advisor.applying(call)
-        await self.records.add(call)
         if call.state is State.RUNNING:
-            self.carrier.begin(call, fresh=True)
-        elif call.state.waiting:
+            await self.carrier.enter(call)
+            return
+        await self.records.add(call)
+        if call.state.waiting:
             self.announce(call)
         else:
             self._ended(call)

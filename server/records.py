@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from pydantic import BaseModel
@@ -25,6 +25,9 @@ WAYS_ON = {
     State.STALE: "Ask again: it is planned anew from what is there now.",
     State.EXPIRED: "Ask again.",
 }
+
+# What else is written in a transaction.
+Along: TypeAlias = Callable[[sa.Connection], None]
 
 
 class Call(BaseModel):
@@ -99,9 +102,16 @@ class Records:
         self.journal = journal
         self.clock = clock
 
-    async def add(self, call: Call) -> None:
+    async def add(self, call: Call, *, along: Along | None = None) -> None:
+        """`along` is written in the same transaction."""
         row = _row(call)
-        await self.journal.run(lambda c: c.execute(sa.insert(calls).values(**row)) and None)
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(sa.insert(calls).values(**row))
+            if along:
+                along(connection)
+
+        await self.journal.run(work)
 
     async def move(
         self,
@@ -109,7 +119,7 @@ class Records:
         come_from: Iterable[State],
         to: State,
         *,
-        along: Callable[[sa.Connection], None] | None = None,
+        along: Along | None = None,
         **fields: Any,
     ) -> bool:
         """Move a call to a state; False when it was in none of those that it may come from.

@@ -9,8 +9,9 @@ is read first.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Set
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal, NamedTuple, TypeVar
 
 import structlog
@@ -78,6 +79,13 @@ class Engine:
     def __post_init__(self) -> None:
         self.running.set()
 
+    def first(self, plan: Plan) -> Set[str]:
+        """The changes that would be sent as soon as the plan is begun, were it begun now."""
+        if self.stopping or not self.running.is_set():
+            return frozenset()
+        ready = (c.id for c in in_order(plan.changes) if not c.needs)
+        return frozenset(islice(ready, SIDE_BY_SIDE))
+
     async def carry_out(
         self,
         call_id: str,
@@ -85,16 +93,17 @@ class Engine:
         writes: Callable[[Ref], Writes],
         tell: Tell,
         steps: dict[str, Step] | None = None,
+        sent: Set[str] = frozenset(),
     ) -> Ended:
         """Bring about all of a plan's changes, or take back those that were, and say which.
 
-        Goes on from what was done: `steps`, or what the journal says. Raises `Parked` when told to
-        stop.
+        Goes on from what was done: `steps`, or what the journal says; `sent` are on record as sent,
+        and are not yet. Raises `Parked` when told to stop.
         """
         if steps is None:
             steps = await self.ledger.steps(call_id)
         try:
-            return await _Run(self, call_id, plan, writes, tell).to_the_end(steps)
+            return await _Run(self, call_id, plan, writes, tell, sent).to_the_end(steps)
         except Unknown as unknown:
             return Ended("unknown", unknown.error)
         except Parked:
@@ -106,7 +115,13 @@ class _Run:
     """One plan being carried out."""
 
     def __init__(
-        self, engine: Engine, call_id: str, plan: Plan, writes: Callable[[Ref], Writes], tell: Tell
+        self,
+        engine: Engine,
+        call_id: str,
+        plan: Plan,
+        writes: Callable[[Ref], Writes],
+        tell: Tell,
+        sent: Set[str],
     ) -> None:
         self.engine = engine
         self.patience = engine.patience
@@ -115,6 +130,7 @@ class _Run:
         self.plan = plan
         self.writes = writes
         self.tell = tell
+        self.on_record = set(sent)
         self.done = 0
 
     async def to_the_end(self, steps: dict[str, Step]) -> Ended:
@@ -238,7 +254,10 @@ class _Run:
         soon after, or with what is sent next."""
         if self.engine.before:
             await self.engine.before(change)
-        await self.ledger.record(self.call_id, change.id, "sent")
+        if change.id in self.on_record:
+            self.on_record.remove(change.id)
+        else:
+            await self.ledger.record(self.call_id, change.id, "sent")
         left = await self._send(change)
         self.ledger.note(self.call_id, change.id, "applied", left)
         await self._settle(change, left)

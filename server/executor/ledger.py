@@ -1,7 +1,7 @@
 """What the journal knows of a plan's changes: which were sent, applied, taken back."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -45,15 +45,7 @@ class Ledger:
 
     def note(self, call_id: str, change_id: str, did: Did, seen: Seen | None = None) -> None:
         """Make it durable soon: what could be found out again by looking at the object."""
-        self._rows.append(
-            {
-                "call_id": call_id,
-                "change_id": change_id,
-                "did": did,
-                "seen": seen and seen.model_dump(mode="json"),
-                "time": self._clock(),
-            }
-        )
+        self._rows.append(self._row(call_id, change_id, did, seen))
         if self._soon is None:
             self._soon = asyncio.get_running_loop().call_later(SOON_S, self._begin)
 
@@ -63,17 +55,27 @@ class Ledger:
         # Who is cancelled here must not take the others' rows along.
         await asyncio.shield(self._begin())
 
+    def sending(self, call_id: str, change_ids: Iterable[str]) -> Callable[[sa.Connection], None]:
+        """Writes that these are sent, in the transaction that records their call."""
+        rows = [self._row(call_id, id, "sent", None) for id in change_ids]
+        return _inserting(rows)
+
     def pending(self) -> Callable[[sa.Connection], None]:
         """Writes what was noted along with something else, in its transaction."""
         rows: list[dict[str, Any]] = []
         if self._written is None:  # else somebody waits for just these
             rows, self._rows = self._rows, []
 
-        def write(connection: sa.Connection) -> None:
-            if rows:
-                connection.execute(sa.insert(steps), rows)
+        return _inserting(rows)
 
-        return write
+    def _row(self, call_id: str, change_id: str, did: Did, seen: Seen | None) -> dict[str, Any]:
+        return {
+            "call_id": call_id,
+            "change_id": change_id,
+            "did": did,
+            "seen": seen and seen.model_dump(mode="json"),
+            "time": self._clock(),
+        }
 
     def _begin(self) -> asyncio.Task[None]:
         if self._soon:
@@ -106,3 +108,11 @@ class Ledger:
             before = last.get(row["change_id"])
             last[row["change_id"]] = Step(row["did"], seen or (before and before.seen))
         return last
+
+
+def _inserting(rows: list[dict[str, Any]]) -> Callable[[sa.Connection], None]:
+    def write(connection: sa.Connection) -> None:
+        if rows:
+            connection.execute(sa.insert(steps), rows)
+
+    return write
