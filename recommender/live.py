@@ -1,6 +1,8 @@
 """Questions to a Prometheus as people and models ask them: bounded, and in plain data."""
 
 import re
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,8 +10,21 @@ import numpy as np
 from recommender.history import History
 from recommender.model import RecommenderError, Workload
 from recommender.prometheus import Prometheus
+from recommender.queries import RUNNING, Queries, quoted
 from recommender.workloads import workloads
 
+RATE_S = 300.0
+# What Kubernetes makes up names of: without vowels, so that it makes up no words.
+SUFFIX = "[b-df-hj-np-tv-z2456789]"
+SERVICES = {
+    "cpu": "sum by (namespace) "
+    f"(rate($container_cpu_usage_seconds_total{{{RUNNING}$pods}}[${{step}}s]))",
+    "memory": f"sum by (namespace) ($container_memory_working_set_bytes{{{RUNNING}$pods}})",
+    "network_in": "sum by (namespace) "
+    '(rate($container_network_receive_bytes_total{pod!="",$where$pods}[${step}s]))',
+    "network_out": "sum by (namespace) "
+    '(rate($container_network_transmit_bytes_total{pod!="",$where$pods}[${step}s]))',
+}
 MOST_POINTS = 11_000
 MOST_SERIES = 200
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)(s|m|h|d|w)$")
@@ -58,6 +73,43 @@ def query_range(
         "total": len(found.labels),
         "warnings": list(found.warnings),
     }
+
+
+@dataclass(frozen=True)
+class Services:
+    """`series` are each a namespace, a metric, and its values at even steps (NaN: not known)."""
+
+    series: list[tuple[str, str, list[float]]]
+    warnings: list[str]
+
+
+def services(
+    prometheus: Prometheus,
+    queries: Queries,
+    namespaces: Collection[str] | None,
+    service: str,
+    start: float,
+    end: float,
+    step: float,
+) -> Services:
+    """CPU, memory and network of namespaces (None: of all), of one service where it is named."""
+    if namespaces is not None and not namespaces:
+        return Services([], [])
+    series: list[tuple[str, str, list[float]]] = []
+    warnings: dict[str, None] = {}
+    for metric, template in SERVICES.items():
+        template = template.replace("$pods", f",pod=~{quoted(pods_of(service))}" if service else "")
+        expr = queries.expr(template, namespaces or (), RATE_S)
+        found = prometheus.query_range(expr, start, end, step)
+        for labels, row in zip(found.labels, found.values.tolist(), strict=True):
+            series.append((labels.get("namespace", ""), metric, row))
+        warnings |= dict.fromkeys(found.warnings)
+    return Services(sorted(series, key=lambda one: one[:2])[:MOST_SERIES], list(warnings))
+
+
+def pods_of(service: str) -> str:
+    """A pattern for the names that a controller gives the pods of a workload."""
+    return rf"{re.escape(service)}(-[a-z0-9]{{1,10}}-{SUFFIX}{{5}}|-{SUFFIX}{{5}}|-[0-9]+)?"
 
 
 def usage(history: History, namespace: str, kind: str, name: str, window: float) -> Workload:

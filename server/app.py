@@ -3,10 +3,11 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -22,6 +23,7 @@ from server.executor.engine import Engine
 from server.executor.ledger import Ledger
 from server.gate import Limits as GateLimits
 from server.gate import LocalGate
+from server.health import Health
 from server.identity import Identity
 from server.journal import Journal, calls
 from server.keeper import Keeper
@@ -39,8 +41,6 @@ from tools.tool import catalog
 
 log = structlog.get_logger(__name__)
 
-# How long an answer of /ready holds: a prober must not become a load on the clusters.
-READY_S = 1.0
 WAITING = (State.AWAITING_CONFIRMATION, State.AWAITING_APPROVAL)
 
 
@@ -54,7 +54,7 @@ class App:
     backends: Backends
     local_gate: LocalGate
     metrics: Metrics
-    _ready: tuple[float, dict[str, dict[str, Any]]] = field(default=(0.0, {}))
+    health: Health
     stopping: bool = False
 
     def __post_init__(self) -> None:
@@ -79,13 +79,6 @@ class App:
             }
         )
 
-    async def ready(self) -> Mapping[str, Mapping[str, Any]]:
-        until, checks = self._ready
-        if time.monotonic() >= until:
-            checks = {"state": await self._state_answers()} | await self.backends.health()
-            self._ready = time.monotonic() + READY_S, checks
-        return checks
-
     async def page(self) -> bytes:
         query = (
             sa.select(calls.c.state, sa.func.count())
@@ -103,8 +96,18 @@ class App:
             return await self.who(token, door, tool, local=local is not None)
 
         most_body = self.settings.limits.body_kb * 1024
-        inside = Inside(self.gate, who, self.ready, self.page, our_version(), most_body, local)
-        return rest_app(inside)
+        return rest_app(
+            Inside(
+                self.gate,
+                who,
+                self.health.ready,
+                self.page,
+                our_version(),
+                most_body,
+                local,
+                origins=self.settings.allowed_origins,
+            )
+        )
 
     async def state_key(self) -> bytes:
         """The key that seals what an MCP client carries between two requests; kept, so that a
@@ -120,14 +123,6 @@ class App:
         if not self.stopping:
             self.stopping = True
             await self.local_gate.stop(self.settings.limits.grace_s)
-
-    async def _state_answers(self) -> dict[str, Any]:
-        began = time.perf_counter()
-        try:
-            await self.journal.run(lambda c: c.execute(sa.select(1)).scalar())
-        except Exception as error:
-            return {"ok": False, "ms": _ms(began), "error": type(error).__name__}
-        return {"ok": True, "ms": _ms(began)}
 
 
 @asynccontextmanager
@@ -149,6 +144,9 @@ async def open_app(
         records = Records(journal, clock)
         announcer = Announcer(settings.webhook.url, settings.webhook.key)
         advice = await make_advice(settings, stack, journal, records, tenants, clock)
+        health = Health({"state": partial(_answers, journal)} | backends.checks())
+        if advice:
+            health.extras["prometheus"] = advice[1].reached
         gate = LocalGate(
             records=records,
             engine=Engine(Ledger(journal, clock)),
@@ -164,6 +162,7 @@ async def open_app(
             keeper=Keeper(records, backends.own, tenants),
             advisor=advice and advice[0],
             measures=advice and advice[1],
+            health=health.all,
             limits=GateLimits(
                 wait_s=settings.limits.wait_s,
                 read_s=settings.limits.read_s,
@@ -174,12 +173,16 @@ async def open_app(
                 sole_operator=settings.approvals.sole_operator,
             ),
         )
-        app = App(settings, journal, identity, backends, gate, Metrics())
+        app = App(settings, journal, identity, backends, gate, Metrics(), health)
         announcer.start()
         stack.push_async_callback(announcer.stop)
         await gate.start()
         stack.push_async_callback(app.stop)
         yield app
+
+
+async def _answers(journal: Journal) -> None:
+    await journal.run(lambda c: c.execute(sa.select(1)).scalar())
 
 
 def make_backends(settings: Settings) -> Backends:
@@ -241,10 +244,11 @@ async def make_advice(
         cpu_core_hour=settings.prices.cpu_core_hour,
         memory_gib_hour=settings.prices.memory_gib_hour,
     )
+    queries = Queries(config.names, config.queries, config.matchers)
     advisor = Advisor(
         prometheus=prometheus,
         history=history,
-        queries=Queries(config.names, config.queries, config.matchers),
+        queries=queries,
         suggestions=suggestions,
         runs=runs,
         strategies=strategies,
@@ -255,7 +259,7 @@ async def make_advice(
         every_s=config.every_h * 3600,
         currency=settings.prices.currency,
     )
-    return advisor, Measures(prometheus, history, clock)
+    return advisor, Measures(prometheus, history, queries, clock)
 
 
 def load_policy(settings: Settings) -> Policy:
@@ -302,7 +306,3 @@ def our_version() -> str:
         return version("pilothouse")
     except PackageNotFoundError:  # run from a checkout that is not installed
         return "0"
-
-
-def _ms(began: float) -> float:
-    return round((time.perf_counter() - began) * 1000, 1)

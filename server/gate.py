@@ -35,7 +35,7 @@ from server.records import Call, Records
 from server.shortening import shown
 from server.streams import Streams, stopping
 from tools.calls import Caller, Outcome, Problem, Progress, State, ToolInfo
-from tools.context import Context, Directory, Metrics, Tokens
+from tools.context import Context, Directory, Health, Metrics, Tokens
 from tools.errors import Code, ToolError
 from tools.plan import Plan, Undo, digest
 from tools.tiers import Tiers
@@ -80,6 +80,7 @@ class LocalGate:
         keeper: Keeper,
         advisor: Advisor | None = None,
         measures: Metrics | None = None,
+        health: Health | None = None,
         limits: Limits | None = None,
     ) -> None:
         """`operators` counts the people who are operators; `still` gives a caller the rights that
@@ -98,6 +99,7 @@ class LocalGate:
         self.keeper = keeper
         self.advisor = advisor
         self.measures = measures
+        self.health = health
         engine.before = keeper.before
         self.carrier = Carrier(
             records, engine, engine.ledger, self._reach_of, keeper.outcome, self._ended
@@ -373,6 +375,8 @@ class LocalGate:
             tokens=self.tokens,
             recommendations=self.advisor,
             metrics=self.measures,
+            audit=self.audit,
+            health=self.health,
             tiers=self.tiers,
             now=self.records.clock(),
             progress=progress or _silent,
@@ -430,6 +434,7 @@ class LocalGate:
             caller=caller,
             tool=tool,
             tenant=tenant if isinstance(tenant, str) else "",
+            tenant_uid=asked.tenant.uid if asked and asked.tenant else "",
             outcome=outcome,
             policy=asked.verdict.policy if asked else "",
             duration_ms=(time.perf_counter() - began) * 1000,

@@ -112,12 +112,15 @@ steps = sa.Table(
 audit = sa.Table(
     "audit",
     metadata,
+    # In the order of time.
+    sa.Column("id", sa.Text, nullable=False),
     sa.Column("time", Time, nullable=False),
     sa.Column("subject", sa.Text, nullable=False),
     sa.Column("person", sa.Text, nullable=False),
     sa.Column("door", sa.Text, nullable=False),
     sa.Column("tool", sa.Text, nullable=False),
     sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("tenant_uid", sa.Text, nullable=False),
     sa.Column("call_id", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("code", sa.Text, nullable=False),

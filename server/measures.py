@@ -1,20 +1,22 @@
 """Metrics for the tools: a Prometheus asked in a thread, and the history that is kept of it."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 from tools.errors import Code, ToolError
-from tools.metrics import Sample, Samples, Usage
+from tools.metrics import Sample, Samples, ServiceAnswer, ServiceSeries, Usage
 from tools.plan import Ref
 
 if TYPE_CHECKING:
     from recommender.history import History
     from recommender.model import Series
     from recommender.prometheus import Prometheus
+    from recommender.queries import Queries
 
 T = TypeVar("T")
 
@@ -23,11 +25,60 @@ class Measures:
     """The `Metrics` of `tools/context.py`."""
 
     def __init__(
-        self, prometheus: "Prometheus", history: "History", clock: Callable[[], datetime]
+        self,
+        prometheus: "Prometheus",
+        history: "History",
+        queries: "Queries",
+        clock: Callable[[], datetime],
     ) -> None:
         self._prometheus = prometheus
         self._history = history
+        self._queries = queries
         self._clock = clock
+
+    async def reached(self) -> None:
+        """Raises `ToolError` where Prometheus does not answer."""
+        await asked(self._prometheus.build)
+
+    async def services(
+        self, tenants: Collection[str] | None, service: str, last_s: float, points: int
+    ) -> ServiceAnswer:
+        from recommender.live import services
+
+        end, step = self._clock().timestamp(), last_s / (points - 1)
+        found = await asked(
+            lambda: services(
+                self._prometheus, self._queries, tenants, service, end - last_s, end, step
+            )
+        )
+        return ServiceAnswer(
+            series=[
+                ServiceSeries(tenant=tenant, service=service, metric=metric, values=_short(values))
+                for tenant, metric, values in found.series
+            ],
+            start=_moment(end - last_s),
+            step_s=step,
+            warnings=found.warnings,
+        )
+
+    async def past(
+        self, tenants: Collection[str] | None, service: str, last_s: float, points: int
+    ) -> ServiceAnswer:
+        from recommender.past import past
+
+        start, step, found = await asked(
+            lambda: past(self._history, tenants, service, last_s, points)
+        )
+        series = [
+            ServiceSeries(
+                tenant=one.namespace,
+                service=service,
+                metric=one.metric,
+                values=_short(one.values.tolist()),
+            )
+            for one in found
+        ]
+        return ServiceAnswer(series=series, start=_moment(start) if series else "", step_s=step)
 
     async def query(self, expr: str, limit: int) -> Samples:
         from recommender.live import query
@@ -120,6 +171,10 @@ def as_tool_errors() -> Iterator[None]:
         code = Code.UNAVAILABLE if error.passing else Code.FAILED_PRECONDITION
         hint = error.hint or "recommendation_list says how the last reading went."
         raise ToolError(code, error.message, hint, retry_after=error.retry_after) from error
+
+
+def _short(values: list[float]) -> list[float | None]:
+    return [float(f"{value:.4g}") if math.isfinite(value) else None for value in values]
 
 
 def _moment(seconds: float) -> str:

@@ -1,11 +1,12 @@
 """The clusters and the AWS account as one call reaches them, with the rights that it runs with."""
 
 import asyncio
-import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from server.executor.writes import Writes
+from server.health import Check
 from tools.calls import Caller, Role
 from tools.context import Aws, Cluster, Looks, TenantRef
 from tools.errors import Code, ToolError
@@ -99,29 +100,14 @@ class Backends:
             self._plain = {name: KubeWrites(api) for name, api in self.apis.items()}
         return self._plain
 
-    async def health(self, timeout_s: float = 5) -> dict[str, dict[str, Any]]:
-        """For each backend: whether it answers, how long that took in ms, and what is wrong."""
-
-        async def asked(name: str, ask: Any) -> tuple[str, dict[str, Any]]:
-            began = time.perf_counter()
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await ask()
-            except TimeoutError:
-                error = f"no answer within {timeout_s:.0f} s"
-            except ToolError as failure:
-                error = failure.message
-            else:
-                error = ""
-            took = round((time.perf_counter() - began) * 1000, 1)
-            return name, {"ok": not error, "ms": took} | ({"error": error} if error else {})
-
-        asks: list[tuple[str, Any]] = [
-            (f"cluster {n}", lambda api=api: api.get("/version")) for n, api in self.apis.items()
-        ]
+    def checks(self) -> dict[str, Check]:
+        """By the name of each backend, how to ask whether it answers."""
+        asks: dict[str, Check] = {
+            f"cluster {n}": partial(api.get, "/version") for n, api in self.apis.items()
+        }
         if self.aws is not None:
-            asks.append(("aws", lambda: self.aws.call("sts", "get_caller_identity")))
-        return dict(await asyncio.gather(*(asked(name, ask) for name, ask in asks)))
+            asks["aws"] = partial(self.aws.call, "sts", "get_caller_identity")
+        return asks
 
     async def close(self) -> None:
         await asyncio.gather(*(api.close() for api in self.apis.values()))

@@ -62,7 +62,7 @@ async def test_without_a_cluster_each_call_says_where_none_answers(tmp_path, mot
             refused(outcome, Code.UNAVAILABLE, "Cannot reach cluster default at http://127.0.0.1:1")
             assert "doctor" in outcome.error.hint
         assert (await house.call(OLIVIA, "call_list")).state is State.SUCCEEDED
-        checks = await house.app.ready()
+        checks = await house.app.health.ready()
         assert checks["state"]["ok"]
         assert not checks["cluster default"]["ok"]
 
@@ -132,7 +132,7 @@ async def test_a_kubeconfig_that_is_none_is_said_at_each_call(tmp_path, moto_url
             outcome = await house.call(OLIVIA, tool, **arguments)
             refused(outcome, Code.FAILED_PRECONDITION, "kubeconfig")
             assert "--kubeconfig" in outcome.error.hint
-        assert not (await house.app.ready())["cluster default"]["ok"]
+        assert not (await house.app.health.ready())["cluster default"]["ok"]
 
 
 async def test_an_expired_token_is_said_with_how_to_go_on(tmp_path, moto_url, practice) -> None:

@@ -1,6 +1,14 @@
 """What a tool is handed: who calls, and ways to look. There is none to change anything with."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol, Self
@@ -366,6 +374,60 @@ class Metrics(Protocol):
 
     async def usage(self, ref: Ref, last_s: float, points: int) -> Any: ...
 
+    async def services(
+        self, tenants: Collection[str] | None, service: str, last_s: float, points: int
+    ) -> Any:
+        """CPU, memory and network by tenant (None: of all), of one service where it is named."""
+        ...
+
+    async def past(
+        self, tenants: Collection[str] | None, service: str, last_s: float, points: int
+    ) -> Any:
+        """The same from what was kept of it."""
+        ...
+
+
+class AuditLine(BaseModel):
+    """A call on record, whatever became of it. `state` is how it stands now."""
+
+    id: str
+    time: datetime
+    subject: str
+    person: str
+    door: str
+    tool: str
+    tenant: str = ""
+    call_id: str = ""
+    state: str
+    code: str = ""
+    policy: str = ""
+    duration_ms: float
+
+
+class AuditTrail(Protocol):
+    """Every call on record, as far as a caller may see it. Raises `ToolError`."""
+
+    async def search(
+        self,
+        caller: Caller,
+        *,
+        type: str,
+        states: Collection[str],
+        tenant: str,
+        subject: str,
+        since: datetime | None,
+        until: datetime | None,
+        text: str,
+        limit: int,
+        next: str,
+    ) -> tuple[Sequence[AuditLine], str]:
+        """The newest first, and what continues the list."""
+        ...
+
+
+# Of each thing that Pilothouse depends on: `ok`, `ms`, and `error` where it is not.
+Health = Callable[[], Awaitable[Mapping[str, Mapping[str, Any]]]]
+
 
 @dataclass
 class Context:
@@ -386,6 +448,17 @@ class Context:
     tokens: Tokens | None = None
     recommendations: Recommendations | None = None
     metrics: Metrics | None = None
+    audit: AuditTrail | None = None
+    health: Health | None = None
+
+    async def seen_tenants(self, tenant: str | None = None) -> set[str] | None:
+        """The tenants whose things this caller may see, or of them the one; None is all."""
+        if self.caller.operator:
+            return {tenant} if tenant else None
+        found = await asyncio.gather(*(self.tenants.find(name) for name in self.caller.grants))
+        grants = self.caller.grants
+        mine = {t.name for t in found if t is not None and grants[t.name].uid == t.uid}
+        return mine & {tenant} if tenant else mine
 
     def need_tenant(self) -> TenantRef:
         if self.tenant is None:

@@ -5,6 +5,7 @@ from tools import (
     instances,
     jobs,
     metrics,
+    platform,
     recommendations,
     resources,
     tenants,
@@ -22,6 +23,7 @@ GROUPS = (
     instances,
     metrics,
     recommendations,
+    platform,
     calling,
     tokens,
 )

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from tools.calls import Role
 from tools.context import Context
+from tools.inputs import OfAnyTenant, Subdomain
 from tools.objects import Lean
 from tools.tool import Arguments, Effect, tool
 from tools.workload import OfWorkload, find
@@ -32,6 +33,17 @@ class WorkloadUsage(OfWorkload):
     points: int = Field(48, ge=2, le=500)
 
 
+class ServiceMetrics(OfAnyTenant):
+    service: Subdomain | None = Field(None, description="a workload; else each tenant as a whole")
+    last: Span = "1h"
+    points: int = Field(60, ge=2, le=500)
+
+
+class MetricsHistory(ServiceMetrics):
+    last: Span = "7d"
+    points: int = Field(84, ge=2, le=500)
+
+
 class Sample(Lean):
     labels: dict[str, str]
     value: float | None = None
@@ -45,6 +57,24 @@ class Samples(Lean):
     start: str = ""
     step_s: float = 0.0
     more: int = 0
+    warnings: list[str] = []
+
+
+class ServiceSeries(Lean):
+    """`metric` is cpu (cores), memory (bytes), network_in or network_out (bytes per second)."""
+
+    tenant: str
+    service: str = ""
+    metric: str
+    values: list[float | None]
+
+
+class ServiceAnswer(Lean):
+    """`values` are one each `step_s` seconds from `start` (UTC); null where nothing is known."""
+
+    series: list[ServiceSeries]
+    start: str = ""
+    step_s: float = 0.0
     warnings: list[str] = []
 
 
@@ -90,3 +120,25 @@ async def usage(ctx: Context, asked: WorkloadUsage) -> Usage:
 def seconds(span: str) -> float:
     """Of a span as Prometheus writes it (90s, 30m, 6h, 7d, 2w)."""
     return int(span[:-1]) * SECONDS[span[-1]]
+
+
+@tool("metrics_service", effect=Effect.READ, group="metrics", title="Show a service's metrics",
+      scope="platform")  # fmt: skip
+async def of_service(ctx: Context, asked: ServiceMetrics) -> ServiceAnswer:
+    """CPU, memory and network of a service, or of whole tenants, as Prometheus has them now."""
+    tenants = await ctx.seen_tenants(asked.tenant)
+    found: ServiceAnswer = await ctx.need_metrics().services(
+        tenants, asked.service or "", seconds(asked.last), asked.points
+    )
+    return found
+
+
+@tool("metrics_history", effect=Effect.READ, group="metrics", title="Show metrics of the past",
+      scope="platform")  # fmt: skip
+async def history(ctx: Context, asked: MetricsHistory) -> ServiceAnswer:
+    """What services, or whole tenants, used in the past, from what is kept of it."""
+    tenants = await ctx.seen_tenants(asked.tenant)
+    found: ServiceAnswer = await ctx.need_metrics().past(
+        tenants, asked.service or "", seconds(asked.last), asked.points
+    )
+    return found

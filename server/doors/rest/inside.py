@@ -1,0 +1,83 @@
+"""What the door is handed, and who calls."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import HTTPConnection
+
+from tools.calls import AGENT_DOORS, Caller, Gate
+from tools.errors import Code, ToolError
+
+# Who calls, by token, door and tool: None where that is nobody.
+Who = Callable[[str, str, str], Awaitable[Caller | None]]
+
+
+@dataclass
+class Inside:
+    """What the door is handed: the gate, and how to ask after the process it stands in.
+
+    `ready` gives, for each backend, `ok`, `ms` and perhaps `error`. `local` has what only a
+    socket of this user's is told (and does). `origins` are those whose pages may read answers.
+    """
+
+    gate: Gate
+    who: Who
+    ready: Callable[[], Awaitable[Mapping[str, Mapping[str, Any]]]]
+    metrics: Callable[[], Awaitable[bytes]]
+    version: str
+    most_body: int = 1 << 20
+    local: "Local | None" = None
+    origins: Sequence[str] = ()
+
+
+@dataclass
+class Local:
+    """For the other processes of the same user: who holds the state, and to ask for it."""
+
+    about: Callable[[], dict[str, Any]]
+    hand_over: Callable[[], Awaitable[bool]]
+
+
+async def caller_of(inside: Inside, request: HTTPConnection, tool: str = "") -> Caller:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    token = token.strip() if scheme.lower() == "bearer" else ""
+    door = request.headers.get("x-pilothouse-door", "rest")
+    if not inside.local:
+        # From afar a door is believed only where it makes the caller less.
+        door = next((d for d in AGENT_DOORS if door.startswith(d)), "rest")
+    caller = await inside.who(token, door, tool)
+    if caller is None:
+        raise unknown_caller(token)
+    return _narrowed(caller, request)
+
+
+def unknown_caller(token: str) -> ToolError:
+    said = "This token lets nobody in: it is unknown, expired or revoked."
+    return ToolError(
+        Code.UNAUTHENTICATED,
+        said if token else "A token is needed.",
+        "An operator makes one with `pilothouse token create`. Set it as PILOTHOUSE_TOKEN, or "
+        "send `Authorization: Bearer ph_…`.",
+    )
+
+
+def _narrowed(caller: Caller, request: HTTPConnection) -> Caller:
+    """A connection may ask for less than its token allows."""
+    read_only = request.headers.get("x-pilothouse-read-only", "").lower() in ("1", "true", "yes")
+    words = request.headers.get("x-pilothouse-toolsets")
+    toolsets = frozenset(words.split(",")) if words is not None else None
+    return narrow(caller, read_only, toolsets)
+
+
+def narrow(caller: Caller, read_only: bool, toolsets: frozenset[str] | None) -> Caller:
+    if not read_only and toolsets is None:
+        return caller
+    if toolsets is not None and caller.toolsets is not None:
+        toolsets &= caller.toolsets
+    return caller.model_copy(
+        update={
+            "read_only": caller.read_only or read_only,
+            "toolsets": caller.toolsets if toolsets is None else toolsets,
+        }
+    )
