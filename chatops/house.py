@@ -1,0 +1,26 @@
+"""What chatops is handed by whoever starts it: all that it knows of the rest of Pilothouse."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from chatops.conversation import Conversations
+from chatops.store import Store
+from tools.calls import Caller, Gate
+from tools.context import CallRecord
+
+# Calls as they come to wait, run and end. One that was missed is caught up with at the next start.
+Watch = Callable[[], AsyncIterator[CallRecord]]
+
+
+@dataclass(frozen=True)
+class House:
+    """`person` gives somebody the rights that they have now, or None; `picture` is a PNG of what a
+    recommendation is about; `subject_by_email` asks the identity provider about a verified one."""
+
+    gate: Gate
+    store: Store
+    person: Callable[[str], Awaitable[Caller | None]]
+    watch: Watch
+    picture: Callable[[Caller, str], Awaitable[bytes | None]] | None = None
+    subject_by_email: Callable[[str], Awaitable[str | None]] | None = None
+    conversations: Conversations | None = None

@@ -1,0 +1,179 @@
+"""What chat keeps: who is who, one-time codes, which channel is about which tenant, and the cards
+that show a call. It owns these tables, and is handed a database to have them in."""
+
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
+
+import sqlalchemy as sa
+
+T = TypeVar("T")
+
+CODE_VALID = timedelta(minutes=10)
+PLATFORM = "*"  # a channel that may see everything: the approvers'
+# Without what is taken for something else when it is read from a screen.
+LETTERS = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
+
+metadata = sa.MetaData()
+people = sa.Table(
+    "chat_people",
+    metadata,
+    sa.Column("user", sa.Text, primary_key=True),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("linked", sa.Float, nullable=False),
+)
+codes = sa.Table(
+    "chat_codes",
+    metadata,
+    sa.Column("sha256", sa.Text, primary_key=True),
+    sa.Column("user", sa.Text, nullable=False),
+    sa.Column("called", sa.Text, nullable=False),
+    sa.Column("expires", sa.Float, nullable=False),
+)
+channels = sa.Table(
+    "chat_channels",
+    metadata,
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+)
+cards = sa.Table(
+    "chat_cards",
+    metadata,
+    sa.Column("call_id", sa.Text, nullable=False),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("ts", sa.Text, nullable=False),
+    sa.Column("posted", sa.Float, nullable=False),
+    sa.Column("open", sa.Boolean, nullable=False),
+)
+
+
+class Run(Protocol):
+    """Runs work in a transaction of the database."""
+
+    def __call__(self, work: Callable[[sa.Connection], T]) -> Awaitable[T]: ...
+
+
+@dataclass(frozen=True)
+class Card:
+    call_id: str
+    channel: str
+    ts: str
+
+
+class Store:
+    def __init__(self, run: Run, clock: Callable[[], datetime]) -> None:
+        self._run = run
+        self._clock = clock
+
+    async def open(self) -> None:
+        await self._run(lambda c: metadata.create_all(c))
+
+    # ---- who is who
+
+    async def subject(self, user: str) -> str | None:
+        query = sa.select(people.c.subject).where(people.c.user == user)
+        return await self._run(lambda c: c.execute(query).scalar())
+
+    async def users(self, subject: str) -> Sequence[str]:
+        query = sa.select(people.c.user).where(people.c.subject == subject)
+        return await self._run(lambda c: c.execute(query).scalars().all())
+
+    async def link(self, user: str, subject: str) -> None:
+        row = {"user": user, "subject": subject, "linked": self._now()}
+        await self._replace(people, people.c.user == user, row)
+
+    async def unlink(self, user: str) -> None:
+        await self._delete(people, people.c.user == user)
+
+    async def new_code(self, user: str, called: str) -> str:
+        """A code that ties this user to whoever redeems it, once, within ten minutes. `called` is
+        the name that the one who redeems it is shown."""
+        code = "-".join("".join(secrets.choice(LETTERS) for _ in range(4)) for _ in range(3))
+        expires = (self._clock() + CODE_VALID).timestamp()
+        row = {"sha256": _sha256(code), "user": user, "called": called, "expires": expires}
+        old = sa.or_(codes.c.user == user, codes.c.expires < self._now())
+        await self._replace(codes, old, row)
+        return code
+
+    async def code(self, code: str) -> tuple[str, str] | None:
+        """Whose code this is, and what they are called; None for one that is spent or too old."""
+        query = sa.select(codes.c.user, codes.c.called).where(*self._valid(code))
+        found = await self._run(lambda c: c.execute(query).first())
+        return (found[0], found[1]) if found else None
+
+    async def redeem(self, code: str, subject: str) -> str | None:
+        """Tie the code's user to this subject; the user, or None for no such code."""
+        spend = sa.delete(codes).where(*self._valid(code)).returning(codes.c.user)
+        now = self._now()
+
+        def work(connection: sa.Connection) -> str | None:
+            user = connection.execute(spend).scalar()
+            if user is not None:
+                connection.execute(sa.delete(people).where(people.c.user == user))
+                row = {"user": user, "subject": subject, "linked": now}
+                connection.execute(sa.insert(people).values(**row))
+            return user
+
+        return await self._run(work)
+
+    # ---- which channel is about what
+
+    async def tenant_of(self, channel: str) -> str:
+        """The tenant that a channel is bound to, `*` for the platform, or nothing."""
+        query = sa.select(channels.c.tenant).where(channels.c.channel == channel)
+        return await self._run(lambda c: c.execute(query).scalar()) or ""
+
+    async def channels_of(self, tenant: str) -> Sequence[str]:
+        query = sa.select(channels.c.channel).where(channels.c.tenant == tenant)
+        return await self._run(lambda c: c.execute(query).scalars().all())
+
+    async def bind(self, channel: str, tenant: str) -> None:
+        if tenant:
+            row = {"channel": channel, "tenant": tenant}
+            await self._replace(channels, channels.c.channel == channel, row)
+        else:
+            await self._delete(channels, channels.c.channel == channel)
+
+    # ---- messages that show a call
+
+    async def keep_card(self, card: Card) -> None:
+        row = {"call_id": card.call_id, "channel": card.channel, "ts": card.ts}
+        values = row | {"posted": self._now(), "open": True}
+        await self._run(lambda c: c.execute(sa.insert(cards).values(**values)) and None)
+
+    async def cards(self, call_id: str = "") -> Sequence[Card]:
+        """The cards of one call; or all that are not known to show its end."""
+        which = cards.c.call_id == call_id if call_id else cards.c.open
+        query = sa.select(cards.c.call_id, cards.c.channel, cards.c.ts).where(which)
+        rows = await self._run(lambda c: c.execute(query.limit(1000)).all())
+        return [Card(*row) for row in rows]
+
+    async def close_cards(self, call_id: str, *, open: bool = False) -> None:
+        close = sa.update(cards).where(cards.c.call_id == call_id).values(open=open)
+        await self._run(lambda c: c.execute(close) and None)
+
+    def _now(self) -> float:
+        return self._clock().timestamp()
+
+    def _valid(self, code: str) -> tuple[sa.ColumnElement[bool], ...]:
+        return codes.c.sha256 == _sha256(code), codes.c.expires >= self._now()
+
+    async def _replace(
+        self, table: sa.Table, which: sa.ColumnElement[bool], row: dict[str, Any]
+    ) -> None:
+        def work(connection: sa.Connection) -> None:
+            connection.execute(sa.delete(table).where(which))
+            connection.execute(sa.insert(table).values(**row))
+
+        await self._run(work)
+
+    async def _delete(self, table: sa.Table, which: sa.ColumnElement[bool]) -> None:
+        await self._run(lambda c: c.execute(sa.delete(table).where(which)) and None)
+
+
+def _sha256(code: str) -> str:
+    plain = "".join(letter for letter in code.upper() if letter in LETTERS)
+    return hashlib.sha256(plain.encode()).hexdigest()
