@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from chatops.conversation import Conversations
 from chatops.store import Store
 from tools.calls import Caller, Gate
-from tools.context import CallRecord
 
-# Calls as they come to wait, run and end. One that was missed is caught up with at the next start.
-Watch = Callable[[], AsyncIterator[CallRecord]]
+# The ids of calls as they come to wait or to an end. Whoever hears of one reads the call itself.
+Watch = Callable[[], AsyncIterator[str]]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ that show a call. It owns these tables, and is handed a database to have them in
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 T = TypeVar("T")
 
 CODE_VALID = timedelta(minutes=10)
+CARDS_LIVE, MOST_CARDS = timedelta(days=30), 500
 PLATFORM = "*"  # a channel that may see everything: the approvers'
 # Without what is taken for something else when it is read from a screen.
 LETTERS = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
@@ -46,7 +47,7 @@ cards = sa.Table(
     sa.Column("channel", sa.Text, nullable=False),
     sa.Column("ts", sa.Text, nullable=False),
     sa.Column("posted", sa.Float, nullable=False),
-    sa.Column("open", sa.Boolean, nullable=False),
+    sa.Column("shown", sa.Text, nullable=False),
 )
 
 
@@ -58,9 +59,12 @@ class Run(Protocol):
 
 @dataclass(frozen=True)
 class Card:
+    """A message that shows a call; `shown` tells apart what it shows."""
+
     call_id: str
     channel: str
     ts: str
+    shown: str = ""
 
 
 class Store:
@@ -140,20 +144,25 @@ class Store:
     # ---- messages that show a call
 
     async def keep_card(self, card: Card) -> None:
-        row = {"call_id": card.call_id, "channel": card.channel, "ts": card.ts}
-        values = row | {"posted": self._now(), "open": True}
-        await self._run(lambda c: c.execute(sa.insert(cards).values(**values)) and None)
+        row = {**asdict(card), "posted": self._now()}
+        await self._run(lambda c: c.execute(sa.insert(cards).values(**row)) and None)
 
     async def cards(self, call_id: str = "") -> Sequence[Card]:
-        """The cards of one call; or all that are not known to show its end."""
-        which = cards.c.call_id == call_id if call_id else cards.c.open
-        query = sa.select(cards.c.call_id, cards.c.channel, cards.c.ts).where(which)
-        rows = await self._run(lambda c: c.execute(query.limit(1000)).all())
+        """The cards of one call; or the latest of all, those of a month at most."""
+        month_ago = self._now() - CARDS_LIVE.total_seconds()
+        which = cards.c.call_id == call_id if call_id else cards.c.posted > month_ago
+        query = sa.select(cards.c.call_id, cards.c.channel, cards.c.ts, cards.c.shown)
+        query = query.where(which).order_by(cards.c.posted.desc()).limit(MOST_CARDS)
+        rows = await self._run(lambda c: c.execute(query).all())
         return [Card(*row) for row in rows]
 
-    async def close_cards(self, call_id: str, *, open: bool = False) -> None:
-        close = sa.update(cards).where(cards.c.call_id == call_id).values(open=open)
-        await self._run(lambda c: c.execute(close) and None)
+    async def showed(self, card: Card, shown: str) -> None:
+        """What a card shows now; nothing where it is gone."""
+        which = sa.and_(cards.c.channel == card.channel, cards.c.ts == card.ts)
+        change: Any = sa.update(cards).where(which).values(shown=shown)
+        if not shown:
+            change = sa.delete(cards).where(which)
+        await self._run(lambda c: c.execute(change) and None)
 
     def _now(self) -> float:
         return self._clock().timestamp()

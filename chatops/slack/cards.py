@@ -1,0 +1,124 @@
+"""Messages that show a call, kept as the call stands: also what became of it while Slack, or we,
+were away."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+
+import structlog
+
+from chatops.messages import Message, card
+from chatops.slack.desk import READER, Desk
+from chatops.slack.hearing import places_for
+from chatops.store import Card
+from tools.calls import State
+from tools.context import CallRecord
+from tools.errors import ToolError
+
+log = structlog.get_logger(__name__)
+
+GONE = ("message_not_found", "channel_not_found", "is_archived", "cant_update_message")
+PAUSE_S = 5.0
+
+
+class Cards:
+    """Posts a card for each call that waits, and edits all cards of a call as it goes on."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._queued: set[str] = set()
+        self._warned = False
+
+    async def follow(self) -> None:
+        """Goes on until it is cancelled."""
+        while True:
+            try:
+                changed = self._desk.house.watch()
+                self._desk.jobs.start(self.catch_up())
+                async for id in changed:
+                    self._desk.jobs.start(self.refresh(id))
+            except Exception:
+                log.exception("slack: lost sight of what changes; looking again")
+            await asyncio.sleep(PAUSE_S)
+
+    async def catch_up(self) -> None:
+        """Show what was decided while nobody looked, and what has come to wait since."""
+        ids = dict.fromkeys(one.call_id for one in await self._desk.house.store.cards())
+        for id in ids:
+            await self.refresh(id)
+        waiting = await self._desk.read(READER, "call_list", state="waiting", limit=200)
+        for row in waiting["calls"]:
+            await self.refresh(row["id"])
+
+    async def refresh(self, id: str) -> None:
+        """Bring the cards of a call up to date, and of what it undoes; many asked for at once are
+        done once."""
+        if id in self._queued:
+            return
+        self._queued.add(id)
+        async with self._locks[id]:
+            self._queued.discard(id)
+            try:
+                call = await self._desk.record(READER, id)
+            except ToolError as error:
+                log.warning("slack: a call cannot be read", call=id, why=str(error))
+                return
+            message = card(call)
+            there = await self._desk.house.store.cards(id)
+            for one in there:
+                await self._edit(one, message)
+            if call.outcome.state.waiting:
+                await self._announce(call, message, {one.channel for one in there})
+        if call.outcome.state.ended and id not in self._queued:
+            self._locks.pop(id, None)
+        if call.undoes:
+            await self.refresh(call.undoes)
+
+    async def _announce(self, call: CallRecord, message: Message, there: set[str]) -> None:
+        """To those who may let it go ahead, unless they have it before them already."""
+        from slack_sdk.errors import SlackApiError
+
+        targets = await self._targets(call)
+        if not targets and not self._warned:
+            self._warned = True
+            log.warning("slack: no channel for approvals: set slack.approvers, or `bind platform`")
+        posted = {card.channel for card in await self._desk.house.store.cards(f"to:{call.id}")}
+        for target in targets:
+            if target in posted | there:
+                continue
+            try:
+                sent = await self._desk.client.chat_postMessage(
+                    channel=target, text=message.text, blocks=list(message.blocks)
+                )
+            except SlackApiError as error:
+                log.warning("slack: not announced", call=call.id, to=target, why=str(error)[:200])
+                continue
+            channel, ts = str(sent["channel"]), str(sent["ts"])
+            await self._desk.house.store.keep_card(Card(call.id, channel, ts, message.shown))
+            if channel != target:  # a person's direct messages
+                await self._desk.house.store.keep_card(Card(f"to:{call.id}", target, ts))
+
+    async def _targets(self, call: CallRecord) -> Sequence[str]:
+        """The channel of its tenant or the approvers'; for what a person confirms alone, they."""
+        if call.outcome.state is State.AWAITING_CONFIRMATION and (
+            users := await self._desk.house.store.users(call.person)
+        ):
+            return users
+        return await places_for(self._desk, call.tenant)
+
+    async def _edit(self, one: Card, message: Message) -> None:
+        from slack_sdk.errors import SlackApiError
+
+        if one.shown == message.shown:
+            return
+        try:
+            await self._desk.client.chat_update(
+                channel=one.channel, ts=one.ts, text=message.text, blocks=list(message.blocks)
+            )
+        except SlackApiError as error:
+            if error.response.get("error") not in GONE:
+                raise
+            await self._desk.house.store.showed(one, "")
+            return
+        await self._desk.house.store.showed(one, message.shown)

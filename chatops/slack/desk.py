@@ -1,0 +1,83 @@
+"""What every part of the Slack door needs, and who somebody there is."""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from chatops.house import House
+from chatops.slack.jobs import Jobs, Once
+from tools.calls import Caller, Outcome
+from tools.context import CallRecord
+from tools.errors import Code, ToolError
+
+if TYPE_CHECKING:
+    from slack_sdk.web.async_client import AsyncWebClient
+    from slack_sdk.webhook.async_client import AsyncWebhookClient
+
+# Reads what cards show. An agent, so that it can decide nothing.
+READER = Caller.of("slack", operator=True, agent=True, read_only=True, door="slack")
+RETRIED_S = 3600.0  # longer than Slack sends an event again
+
+
+@dataclass
+class Desk:
+    """`team` and `bot` are this workspace and our user in it; `command` is what we are called;
+    `refresh` brings the cards of a call up to date."""
+
+    house: House
+    client: "AsyncWebClient"
+    team: str
+    bot: str
+    command: str = "/pilot"
+    jobs: Jobs = field(default_factory=Jobs)
+    once: Once = field(default_factory=lambda: Once(RETRIED_S))
+    refresh: Callable[[str], Coroutine[Any, Any, None]] | None = None
+
+    def at(self, url: str) -> "AsyncWebhookClient":
+        """Answers at the address that Slack sent along with a command or a press."""
+        from slack_sdk.webhook.async_client import AsyncWebhookClient
+
+        client = self.client
+        return AsyncWebhookClient(url, session=client.session, retry_handlers=client.retry_handlers)
+
+    async def caller(self, user: str) -> Caller | None:
+        """Who a Slack user is here, with the rights of now; None for nobody that is known. What
+        they may do in Slack counts for nothing."""
+        subject = await self.house.store.subject(user)
+        if subject is None and (subject := await self._by_email(user)):
+            await self.house.store.link(user, subject)
+        return await self.house.person(subject) if subject else None
+
+    async def _by_email(self, user: str) -> str | None:
+        if self.house.subject_by_email is None:
+            return None
+        info = await self.client.users_info(user=user)
+        found: dict[str, Any] = info.get("user") or {}
+        foreign = found.get("team_id") != self.team or found.get("is_stranger")
+        if foreign or found.get("deleted") or not found.get("is_email_confirmed"):
+            return None
+        email = found.get("profile", {}).get("email", "")
+        return await self.house.subject_by_email(email) if email else None
+
+    async def read(self, caller: Caller, tool: str, **arguments: Any) -> dict[str, Any]:
+        """The answer of a read. Raises `ToolError`."""
+        return answered(await self.house.gate.call(caller, tool, arguments))
+
+    async def record(self, caller: Caller, id: str) -> CallRecord:
+        """A call as this caller may see it. Raises `ToolError`."""
+        found = await self.read(caller, "call_get", id=id)
+        return CallRecord.model_validate(found["call"])
+
+
+def answered(outcome: Outcome) -> dict[str, Any]:
+    if outcome.error:
+        raise ToolError(outcome.error.code, outcome.error.message, outcome.error.hint)
+    return outcome.answer or {}
+
+
+def unknown_user(command: str) -> ToolError:
+    return ToolError(
+        Code.UNAUTHENTICATED,
+        "I do not know who you are in Pilothouse, so there is nothing that I may tell you.",
+        f"Say `{command} login`; it takes a minute.",
+    )
