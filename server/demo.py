@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import shlex
 import shutil
+import sysconfig
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -324,7 +326,7 @@ def welcome(demo: Demo, *, kept: bool) -> None:
     _code(json.dumps({"mcpServers": {"pilothouse": entry}}, indent=2), "json")
     out.print("[bold]Three calls to try[/bold], in another terminal:")
     _shell(
-        f"export PILOTHOUSE_URL={demo.url} PILOTHOUSE_TOKEN={agent}\n"
+        f"{_on_the_path()}export PILOTHOUSE_URL={demo.url} PILOTHOUSE_TOKEN={agent}\n"
         "pilothouse call workload_list tenant=acme\n"
         "pilothouse call workload_scale tenant=acme name=api replicas=4 --preview\n"
         "pilothouse call tenant_create name=hooli plan=pro    # waits for another operator:\n"
@@ -336,6 +338,15 @@ def welcome(demo: Demo, *, kept: bool) -> None:
         f'  -H "Authorization: Bearer {agent}"'
     )
     out.print(f"[dim]State and settings: {state}[/dim]\n")
+
+
+def _on_the_path() -> str:
+    """What makes `pilothouse` the one that runs here, where it is not already."""
+    folder = Path(sysconfig.get_path("scripts"))
+    found = shutil.which("pilothouse")
+    if found and Path(found).resolve() == (folder / "pilothouse").resolve():
+        return ""
+    return f'export PATH={shlex.quote(str(folder))}:"$PATH"\n'
 
 
 def _shell(text: str) -> None:

@@ -44,7 +44,7 @@ async def scale(ctx: Context, args: WorkloadScale) -> Plan:
     return Plan.of(
         f"Scale {ref} from {_replicas(thing)} to {args.replicas} replicas",
         [Scale(id="scale", ref=ref, replicas=args.replicas)],
-        notes=await _scaler_notes(ctx, ref, args.replicas),
+        notes=[] if args.replicas else await _scaler_notes(ctx, ref),
         result=_result(ref) | {"replicas": args.replicas},
     )
 
@@ -63,7 +63,7 @@ async def stop(ctx: Context, args: OfWorkload) -> Plan:
             _remember(ref, str(running)),
             Scale(id="scale", ref=ref, replicas=0, needs=("remember",)),
         ],
-        notes=await _scaler_notes(ctx, ref, 0),
+        notes=await _scaler_notes(ctx, ref),
         result=_result(ref) | {"replicas": 0},
     )
 
@@ -82,9 +82,8 @@ async def start(ctx: Context, args: WorkloadStart) -> Plan:
     changes: list[Change] = [Scale(id="scale", ref=ref, replicas=replicas)]
     if kept:
         changes.append(_remember(ref, None, needs=("scale",)))
-    notes = await _scaler_notes(ctx, ref, replicas)
-    if not remembered and not args.replicas:
-        notes.append("It is not known how many replicas it had, so it gets 1.")
+    unknown = not remembered and not args.replicas
+    notes = ["It is not known how many replicas it had, so it gets 1."] if unknown else []
     return Plan.of(
         f"Start {ref} with {replicas} replicas",
         changes,
@@ -242,16 +241,14 @@ def _remember(ref: Ref, replicas: str | None, needs: tuple[str, ...] = ()) -> Pa
     return Patch(id="remember", ref=ref, fields=fields, needs=needs)
 
 
-async def _scaler_notes(ctx: Context, ref: Ref, replicas: int) -> list[str]:
-    """What an autoscaler of the workload will make of it."""
+async def _scaler_notes(ctx: Context, ref: Ref) -> list[str]:
+    """What an autoscaler of the workload will make of 0 replicas; of others, the preview says it."""
     scaler = await autoscaler_of(ctx.cluster, ref)
     if scaler is None:
         return []
     low, high = scaler["spec"].get("minReplicas", 1), scaler["spec"]["maxReplicas"]
     about = f"HorizontalPodAutoscaler {meta(scaler)['name']} ({low} to {high} replicas)"
-    if not replicas:
-        return [f"{about} lets it be while it is at 0, and takes over again when it is started."]
-    return [f"{about} sets its replicas and may change this; autoscaler_update moves its bounds."]
+    return [f"{about} lets it be while it is at 0, and takes over again when it is started."]
 
 
 def _replicas(thing: dict[str, Any]) -> int:

@@ -189,7 +189,9 @@ async def mcp(*, token: str | None, url: str | None, **options: Any) -> int:
             yield gate
 
     with suppress(asyncio.CancelledError):
-        await serve_stdio(make_gate, me, plans=tuple(settings.all_tiers.tiers))
+        # What a door says of itself from afar is not believed.
+        asks = not (url or os.environ.get("PILOTHOUSE_URL"))
+        await serve_stdio(make_gate, me, plans=tuple(settings.all_tiers.tiers), asks=asks)
     # The SDK's reader thread waits for a line that will not come.
     sys.stdout.flush()
     os._exit(0)

@@ -75,14 +75,16 @@ def mcp_server(
     *,
     plans: Sequence[str] = tuple(DEFAULT_TIERS),
     state_keys: Sequence[bytes] | None = None,
+    asks: bool = True,
 ) -> Server[Any]:
     """The server. `who` says for each request who calls.
 
     `plans` are offered when completing a prompt. `state_keys` (32 random bytes or more each; the
     first seals) let a confirmation that was asked for by one process be answered to another, or
-    after a restart; without them it is asked for again.
+    after a restart; without them it is asked for again. `asks` is off where the gate would not
+    believe that a user was asked here.
     """
-    door = _Door(gate, who, plans)
+    door = _Door(gate, who, plans, asks)
     server: Server[Any] = Server(
         "pilothouse",
         title="Pilothouse",
@@ -116,10 +118,13 @@ def mcp_server(
 
 
 class _Door:
-    def __init__(self, gate: Gate, who: Callable[[Request], Caller], plans: Sequence[str]) -> None:
+    def __init__(
+        self, gate: Gate, who: Callable[[Request], Caller], plans: Sequence[str], asks: bool
+    ) -> None:
         self.gate = gate
         self.who = who
         self.plans = plans
+        self.asks = asks
         self.seen: dict[str, ToolInfo] = {}
         self.declared: dict[str, Tool] = {}
 
@@ -169,7 +174,7 @@ class _Door:
     ) -> CallToolResult | InputRequiredResult:
         """Let the client ask its user, where one is to be asked and can be."""
         waits = outcome.state is State.AWAITING_CONFIRMATION and outcome.call_id
-        if not waits or not mcp_confirm.can_ask(ctx):
+        if not (waits and self.asks and mcp_confirm.can_ask(ctx)):
             return result(outcome)
         if ctx.protocol_version >= mcp_confirm.IN_BAND:
             return mcp_confirm.ask_in_band(outcome)

@@ -66,6 +66,7 @@ class Demo:
     url: str
     state: str
     tokens: dict[str, str]
+    said: str
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,7 @@ def demo() -> Iterator[Demo]:
     process = subprocess.Popen(
         [sys.executable, "-m", "server.start", "demo", "--port", "0"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        env=os.environ | {"PATH": "/usr/bin:/bin"},
     )  # fmt: skip
     killed = threading.Timer(120, process.kill)
     killed.start()
@@ -87,9 +89,8 @@ def demo() -> Iterator[Demo]:
     assert "Ctrl-C stops all of it" in said, process.stderr.read()
     url = re.search(r"http://127.0.0.1:\d+", said)
     assert url
-    started = Demo(
-        url.group(), said.split()[-1], dict(re.findall(r"^  (\w+) +(ph_\S+)", said, re.MULTILINE))
-    )
+    tokens = dict(re.findall(r"^  (\w+) +(ph_\S+)", said, re.MULTILINE))
+    started = Demo(url.group(), said.split()[-1], tokens, said)
     yield started
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0, process.stderr.read()
@@ -120,6 +121,20 @@ def test_the_demo_has_a_small_world_in_it(sh: Shell, demo: Demo) -> None:
     assert {i["service"] for i in instances} == {"ec2", "rds"}
     assert httpx.get(f"{demo.url}/ready").json()["status"] == "ready"
     assert len(demo.tokens) == 5
+
+
+def test_what_the_demo_says_to_try_works_where_it_is_pasted(demo: Demo, tmp_path: Path) -> None:
+    """In a shell that never heard of Pilothouse, and elsewhere."""
+    said = re.search(r"(export PATH=.*?workload_list tenant=acme$)", demo.said, re.DOTALL | re.M)
+    assert said, demo.said
+    clean = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    if "PYTHONPATH" in os.environ:
+        clean["PYTHONPATH"] = os.environ["PYTHONPATH"]
+    ran = subprocess.run(
+        ["bash", "-ec", said.group(1)], env=clean, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "checkout" in ran.stdout or "api" in ran.stdout
 
 
 def test_what_an_agent_asks_for_its_person_confirms(sh: Shell) -> None:

@@ -103,9 +103,6 @@ class TestOnACluster:
     async def test_an_autoscaler_is_noticed_and_its_bounds_move(self, hands: Hands) -> None:
         await hands.apply(DEPLOYMENT, "web", **deployment(replicas=1))
         await self.autoscaled(hands)
-        asked = WorkloadScale(tenant=hands.tenant, name="web", replicas=2)
-        plan = await changes.scale(hands.context(), asked)
-        assert "web-hpa (1 to 5 replicas) sets its replicas" in plan.notes[0]
         stop = await changes.stop(hands.context(), self.of(hands))
         assert "lets it be while it is at 0" in stop.notes[0]
 

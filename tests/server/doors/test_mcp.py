@@ -204,6 +204,18 @@ async def test_the_user_confirms_in_their_client_with_the_diff_before_them(gate)
     assert confirmed == [("mcp-elicitation", True, {"id": "c-1", "digest": "d1"})]
 
 
+async def test_where_no_gate_would_believe_it_nobody_is_asked(gate):
+    """As over stdio before a server afar, which takes no door's word for it."""
+    user = User("accept")
+    async with (
+        served(gate, asks=False) as url,
+        connected(url, elicitation_callback=user) as client,
+    ):
+        result = await client.call_tool("thing_set", {"name": "web"})
+    assert result.structured_content["state"] == "awaiting_confirmation"
+    assert user.questions == []
+
+
 @pytest.mark.parametrize(
     "user",
     [User("decline"), User("cancel"), User("accept", confirm=False)],

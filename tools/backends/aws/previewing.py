@@ -32,7 +32,7 @@ async def preview(aws: "AwsAccount", change: Change) -> Preview:
     change = change.model_copy(update={"seen": seen})
     return Preview(
         id=change.id,
-        title=f"{change.verb} {change.ref}",
+        title=f"{change.verb.capitalize()} {change.ref}",
         verb=change.verb,
         how="computed",
         undo=change.undoable,

@@ -113,10 +113,16 @@ async def _notes(cluster: "KubeCluster", change: Change, live: Live) -> list[str
     managed = await cluster.find(change.ref) if isinstance(change, Scale) else live
     if managed is not None:
         notes = other_managers(managed, mask) + controllers(managed)
-    spec = mask.get("f:spec") or {}
-    if change.ref.kind in SCALED and ("f:replicas" in spec or "f:template" in spec):
+    # An autoscaler lets be what is at 0.
+    if change.ref.kind in SCALED and _replicas_wanted(change):
         notes += await autoscalers(cluster, change.ref)
     return notes
+
+
+def _replicas_wanted(change: Change) -> Any:
+    if isinstance(change, Scale):
+        return change.replicas
+    return (change.after.get("spec") or {}).get("replicas")
 
 
 def written_mask(change: Change) -> Mask:

@@ -158,6 +158,13 @@ async def test_a_scale_shows_both_counts_and_who_else_sets_them(kube: Any, names
     assert shown.title == f"Scale Deployment web in {namespace} from 1 to 2"
     assert any("HorizontalPodAutoscaler web sets its replicas (1 to 5)" in n for n in shown.notes)
     assert any("user has set spec.replicas" in n for n in shown.notes)
+    pod = {"metadata": {"annotations": {"restarted": "now"}}}
+    for other in (
+        Scale(id="s", ref=ref, replicas=0),
+        Patch(id="p", ref=ref, fields={"spec": {"template": pod}}),
+    ):
+        shown = await cluster.preview(other, Plan.of("", [other]))
+        assert not any("HorizontalPodAutoscaler" in n for n in shown.notes), "it is not about them"
 
 
 async def test_a_patch_shows_the_field_by_its_container(kube: Any, namespace: str) -> None:
