@@ -242,7 +242,7 @@ def _remember(ref: Ref, replicas: str | None, needs: tuple[str, ...] = ()) -> Pa
 
 
 async def _scaler_notes(ctx: Context, ref: Ref) -> list[str]:
-    """What an autoscaler of the workload will make of 0 replicas; of others, the preview says it."""
+    """What an autoscaler of the workload makes of 0 replicas; of others, the preview says it."""
     scaler = await autoscaler_of(ctx.cluster, ref)
     if scaler is None:
         return []

@@ -74,3 +74,9 @@ async def test_a_tool_is_ahead_of_its_reader_by_so_much_and_ends_with_it() -> No
     assert source.told <= AHEAD + 3
     await read.aclose()
     assert source.closed.is_set()
+
+
+async def test_a_stream_that_begins_while_pilothouse_stops_ends_at_once() -> None:
+    streams, source = Streams(60), Source(0)
+    streams.end()
+    assert (await ends(streams, source)).code is Code.UNAVAILABLE

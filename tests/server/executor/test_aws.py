@@ -95,7 +95,7 @@ async def test_a_role_that_drifted_is_put_right_and_the_undo_puts_it_back(aws: A
                    PolicyDocument=json.dumps(theirs))  # fmt: skip
     change = change.model_copy(update={"seen": await aws.observe(change)})
     preview = await aws.preview(change, Plan(summary=""))
-    assert preview.verb == "update"
+    assert (preview.verb, preview.title.partition(" ")[0]) == ("update", "Update")
     assert [d.path for d in preview.diff] == ["policy.Statement"]
     await carry_out(aws, change)
     await undo(aws, change)
