@@ -176,8 +176,10 @@ async def open_app(
         app = App(settings, journal, identity, backends, gate, Metrics(), health)
         announcer.start()
         stack.push_async_callback(announcer.stop)
-        await gate.start()
+        # Last of all: who waited for a call until now is on record, too.
+        stack.push_async_callback(gate.audit.flush)
         stack.push_async_callback(app.stop)
+        await gate.start()
         yield app
 
 

@@ -21,7 +21,7 @@ from tools.plan import Change, Plan, Ref, Seen, canonical
 log = structlog.get_logger(__name__)
 
 SWEEP_S = 15
-# Told to stop, a call notices within this, unless a backend hangs.
+# A request that is under way when all is to stop may take so long.
 PARK_S = 4.0
 BROKE_DOWN = ToolError(
     Code.INTERNAL, "Carrying it out broke down.", "The server's log says why; then call_retry."
@@ -83,8 +83,7 @@ class Carrier:
             self._sweeper.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=grace_s)
-        self.engine.stopping = True
-        self.engine.running.set()
+        self.engine.stop()
         if self._tasks:
             _, still = await asyncio.wait(self._tasks.values(), timeout=PARK_S)
             for task in still:

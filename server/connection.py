@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # An owner that stops may take its grace to do so, and its successor a second to open the state.
 TRY_S = 30.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.5
+# A call of our own is told in this that it goes on elsewhere; a read may end.
+TOLD_S = 5.0
 # Who handed the state over does not take it back before the one who asked has it.
 STAND_BACK_S = 2.0
 
@@ -181,9 +183,12 @@ class Connection:
 
     async def _leave(self) -> None:
         async with self._taking:
-            self._app, self._stand_back = None, time.monotonic() + STAND_BACK_S
+            app, self._app = self._app, None
+            self._stand_back = time.monotonic() + STAND_BACK_S
+            if app:
+                await app.stop()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.limits.grace_s):
+                async with asyncio.timeout(TOLD_S):
                     while self._busy:  # noqa: ASYNC110  calls of our own that are under way
                         await asyncio.sleep(FIRST_PAUSE_S)
             await self._stack.aclose()

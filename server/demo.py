@@ -71,8 +71,10 @@ async def demo(port: int, state: Path | None) -> int:
 
 
 async def _show(port: int, state: Path | None, stop: asyncio.Event) -> int:
+    from server.commands.serving import cancelled_at
+
     status = err.status("Starting a practice cluster and a practice AWS …")
-    starting = asyncio.create_task(_cancel_after(stop, asyncio.current_task()))
+    starting = cancelled_at(stop)
     with status:
         async with running(port, state) as demo:
             starting.cancel()
@@ -80,12 +82,6 @@ async def _show(port: int, state: Path | None, stop: asyncio.Event) -> int:
             welcome(demo, kept=state is not None)
             await stop.wait()
     return 0
-
-
-async def _cancel_after(stop: asyncio.Event, task: "asyncio.Task[Any] | None") -> None:
-    await stop.wait()
-    if task:
-        task.cancel()
 
 
 @asynccontextmanager

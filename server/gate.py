@@ -133,7 +133,6 @@ class LocalGate:
         await self.carrier.stop(grace_s)
         self._streams.end()
         await self.keeper.stop()
-        await self.audit.flush()
 
     async def tools(self, caller: Caller) -> list[ToolInfo]:
         return self.admission.shown(caller)

@@ -45,7 +45,7 @@ class Streams:
     ) -> None:
         end: Exception | None = None
         try:
-            async with asyncio.timeout(self._most_s) as limit:
+            async with asyncio.timeout(0 if self._over else self._most_s) as limit:
                 self._limits.add(limit)
                 try:
                     async with aclosing(pieces):

@@ -73,7 +73,7 @@ class Server:
     said: list[str]
     reading: "asyncio.Task[None]"
 
-    async def call(self, token: str, tool: str, query: str = "", **arguments: Any) -> Any:
+    async def call(self, token: str, tool: str, query: str = "", /, **arguments: Any) -> Any:
         headers = {"authorization": f"Bearer {token}"}
         async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=60) as http:
             return (await http.post(f"/api/v1/tools/{tool}{query}", json=arguments)).json()

@@ -52,9 +52,15 @@ def caller(**fields: Any) -> Caller:
 
 @asynccontextmanager
 async def connected(
-    *, token: str | None, url: str | None, strict: bool = True, **options: Any
+    *,
+    token: str | None,
+    url: str | None,
+    strict: bool = True,
+    most_grace_s: float | None = None,
+    **options: Any,
 ) -> AsyncIterator[Gate]:
-    """A way to the gate: the server at `url`, else whoever owns the state, else ourselves."""
+    """A way to the gate: the server at `url`, else whoever owns the state, else ourselves, who take
+    at most `most_grace_s` to finish in."""
     token, url = given_token(token), url or os.environ.get("PILOTHOUSE_URL")
     if url:
         from server.remote import RemoteGate
@@ -71,6 +77,10 @@ async def connected(
 
     settings = load(**options)
     set_up(settings, least="error")
+    if most_grace_s is not None:
+        grace = min(settings.limits.grace_s, most_grace_s)
+        limits = settings.limits.model_copy(update={"grace_s": grace})
+        settings = settings.model_copy(update={"limits": limits})
     async with Connection(settings, token, strict=strict) as connection:
         yield connection
 

@@ -19,23 +19,30 @@ if TYPE_CHECKING:
 
 HAND_OVER_S = 25.0
 HAND_OVER = "/local/hand-over"
+# MCP clients kill a process that is still there a few seconds after they closed its stdin.
+MCP_GRACE_S = 1.0
 
 
 async def serve(**options: Any) -> int:
+    import structlog
+
     from server.logs import set_up
     from server.settings import load
 
     settings = load(**options)
     set_up(settings)
     stop = stop_signals()
-    async with serving(settings) as (_, url):
-        import structlog
-
-        structlog.get_logger("pilothouse").info(
-            "serving", mcp=f"{url}/mcp", rest=f"{url}/api/v1/tools", state=str(settings.state)
-        )
-        await stop.wait()
-    return 0
+    with suppress(asyncio.CancelledError):
+        starting = cancelled_at(stop)
+        async with serving(settings) as (_, url):
+            starting.cancel()
+            structlog.get_logger("pilothouse").info(
+                "serving", mcp=f"{url}/mcp", rest=f"{url}/api/v1/tools", state=str(settings.state)
+            )
+            await stop.wait()
+    # A thread that AWS keeps waiting is not waited for.
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def stop_signals() -> asyncio.Event:
@@ -51,6 +58,18 @@ def stop_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked, number)
     return stop
+
+
+def cancelled_at(stop: asyncio.Event) -> "asyncio.Task[None]":
+    """Cancels who calls this when it is time to stop, unless it is cancelled before."""
+    me = asyncio.current_task()
+    assert me is not None
+
+    async def cancel() -> None:
+        await stop.wait()
+        me.cancel()
+
+    return asyncio.create_task(cancel())
 
 
 @asynccontextmanager
@@ -134,18 +153,25 @@ def _settled_memory() -> Iterator[None]:
 
 async def _seat(settings: "Settings") -> Any:
     """The lock on the state; an MCP client's process that has it is asked to hand it over."""
+    import structlog
+
     from server.remote import RemoteGate
     from server.seat import SOCKET, Seat
 
+    if seat := Seat.take(settings.state):
+        return seat
+    log = structlog.get_logger("pilothouse")
+    log.info("waiting for the process that has the state", state=str(settings.state))
     asked, about = False, {}
     # One that is stopping may take its grace, which is ours as a rule.
     end = time.monotonic() + HAND_OVER_S + settings.limits.grace_s
     while (seat := Seat.take(settings.state)) is None:
         if not asked:
             remote = RemoteGate(settings.state / SOCKET)
-            with suppress(ToolError):
-                about = await remote.get("/local")
-                asked = about.get("stopping") or (await remote.post(HAND_OVER))["handed_over"]
+            with suppress(ToolError):  # it is not there yet, or no more
+                there = await remote.get("/local")
+                asked = there["stopping"] or (await remote.post(HAND_OVER))["handed_over"]
+                about = there
             await remote.close()
         if about and not asked:
             at = f", at {about['url']}" if about.get("url") else ""
@@ -185,7 +211,7 @@ async def mcp(*, token: str | None, url: str | None, **options: Any) -> int:
 
         set_up(settings, least="warning")
         check_toolsets(settings)
-        async with connected(token=token, url=url, **options) as gate:
+        async with connected(token=token, url=url, most_grace_s=MCP_GRACE_S, **options) as gate:
             yield gate
 
     with suppress(asyncio.CancelledError):

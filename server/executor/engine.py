@@ -10,6 +10,7 @@ is read first.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal, NamedTuple, TypeVar
@@ -73,7 +74,7 @@ class Engine:
     ledger: Ledger
     patience: Patience = field(default_factory=Patience)
     running: asyncio.Event = field(default_factory=asyncio.Event)
-    stopping: bool = False
+    halted: asyncio.Event = field(default_factory=asyncio.Event)
     before: Before | None = None
 
     def __post_init__(self) -> None:
@@ -85,6 +86,21 @@ class Engine:
             return frozenset()
         ready = (c.id for c in in_order(plan.changes) if not c.needs)
         return frozenset(islice(ready, SIDE_BY_SIDE))
+
+    @property
+    def stopping(self) -> bool:
+        return self.halted.is_set()
+
+    def stop(self) -> None:
+        """Park what runs, at once where it only waits."""
+        self.halted.set()
+        self.running.set()
+
+    async def rest(self, seconds: float) -> None:
+        """Sleep, but not on while everything stops."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.halted.wait()
 
     async def carry_out(
         self,
@@ -174,7 +190,7 @@ class _Run:
                         error = again
                     if not error.passing:
                         break
-                    await asyncio.sleep(error.retry_after or self.patience.longest_pause_s)
+                    await self.engine.rest(error.retry_after or self.patience.longest_pause_s)
         except TimeoutError:
             pass
         return _stuck(
@@ -345,7 +361,7 @@ class _Run:
                     if self.engine.stopping:
                         raise Parked
                     self.tell(f"{change.ref}: {waiting}", self.done, len(self.plan.changes))
-                    await asyncio.sleep(pause)
+                    await self.engine.rest(pause)
                     pause = min(pause * 1.5, self.patience.longest_pause_s)
         except TimeoutError as error:
             raise ToolError(
@@ -368,7 +384,7 @@ class _Run:
                     raise
                 if self.engine.stopping:
                     raise Parked from error
-            await asyncio.sleep(wait)
+            await self.engine.rest(wait)
             pause = min(pause * 2, self.patience.longest_pause_s)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -284,15 +285,16 @@ async def test_what_does_not_take_effect_in_time_is_taken_back(ledger: Ledger) -
 async def test_told_to_stop_it_parks_and_goes_on_after_the_restart(ledger: Ledger) -> None:
     shelf = Shelf(BEFORE)
     shelf.unsettled["a"] = 10**6
-    engine = Engine(ledger, QUICK)
+    engine = Engine(ledger, replace(QUICK, first_pause_s=3600))
     running = asyncio.create_task(
         engine.carry_out("call", UNDOABLE, lambda ref: shelf, lambda *line: None)
     )
-    while not shelf.applied:
+    while shelf.unsettled["a"] == 10**6:
         await asyncio.sleep(0)
-    engine.stopping = True
+    engine.stop()
     with pytest.raises(Parked):
-        await running
+        async with asyncio.timeout(5):
+            await running
     shelf.unsettled = {}
     assert (await carry(ledger, shelf, UNDOABLE)).state == "succeeded"
     assert shelf.things == DONE

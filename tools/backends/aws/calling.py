@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tools.backends.aws.refusals import refusal
@@ -15,6 +16,7 @@ Call = Callable[..., Awaitable[dict[str, Any]]]
 CONNECT_S = 5
 READ_S = 20
 TRIES = 3
+AT_ONCE = 32
 READS = ("describe_", "get_", "head_", "list_")
 
 
@@ -28,10 +30,13 @@ class Requests:
         self._clients: dict[str, Any] = {}
         self.forgotten = 0  # how often credentials were found to be worth nothing
         self._lock = threading.Lock()
+        # Of its own: what AWS keeps waiting must keep nothing else.
+        self._threads = ThreadPoolExecutor(AT_ONCE, "aws")
 
     async def call(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
         """One operation by boto3's name for it. Raises `ToolError`."""
-        return await asyncio.to_thread(self._call, service, operation, arguments)
+        run = asyncio.get_running_loop().run_in_executor
+        return await run(self._threads, self._call, service, operation, arguments)
 
     def _call(self, service: str, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -70,7 +75,7 @@ class Requests:
             connect_timeout=CONNECT_S,
             read_timeout=READ_S,
             retries={"mode": "standard", "total_max_attempts": TRIES},
-            max_pool_connections=32,
+            max_pool_connections=AT_ONCE,
             user_agent_extra="pilothouse",
         )
         return self._session.client(service, config=config, endpoint_url=self._endpoint or None)
