@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 import structlog
@@ -65,7 +66,11 @@ class App:
         """Who calls. `local` is for what only this user can reach, where a token may be wanting as
         long as there are none."""
         if token:
-            caller = await self.identity.identify(token, door)
+            try:
+                caller = await self.identity.identify(token, door)
+            except ToolError:
+                self.metrics.refused.labels(door).inc()
+                raise
         else:
             caller = self.identity.local(door, tool) if local else None
         if caller is None:
@@ -139,7 +144,7 @@ async def open_app(
         backends = make_backends(settings)
         stack.push_async_callback(backends.close)
         tenants = TenantDirectory(backends.own(), time.monotonic)
-        identity = await Identity.open(journal, tenants, clock)
+        identity = await Identity.open(journal, tenants, clock, settings.oidc, audience(settings))
         stack.push_async_callback(identity.close)
         records = Records(journal, clock)
         announcer = Announcer(settings.webhook.url, settings.webhook.key)
@@ -286,6 +291,12 @@ def check_toolsets(settings: Settings) -> None:
             )
 
 
+def audience(settings: Settings) -> list[str]:
+    """What tokens of an identity provider are for, when they are for us."""
+    public = settings.public_url.rstrip("/")
+    return settings.oidc.audience or ([f"{public}/mcp", public] if public else [])
+
+
 def guarded(app: Any, settings: Settings, *, local: bool = False) -> Guard:
     """The application with its guard; nothing is asked of a Host on a socket of this user's."""
     return Guard(
@@ -300,7 +311,9 @@ def hosts(settings: Settings) -> tuple[str, ...]:
     """The names that the server goes by."""
     import socket
 
-    return (*LOOPBACK, settings.host, socket.gethostname().lower(), *settings.allowed_hosts)
+    public = urlsplit(settings.public_url).hostname
+    own = [settings.host, socket.gethostname().lower(), *([public] if public else [])]
+    return (*LOOPBACK, *own, *settings.allowed_hosts)
 
 
 def our_version() -> str:

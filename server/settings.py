@@ -5,10 +5,10 @@ import base64
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -19,6 +19,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from server.settings_identity import Oidc, People, Tls
+from server.settings_part import Part, words
 from tools.errors import Code, ToolError
 from tools.tiers import DEFAULT_TIERS, Isolation, Tier, Tiers
 
@@ -30,12 +32,6 @@ ENCODED = "whsec_"
 OTHER_VARIABLES = ("CONFIG", "TOKEN", "URL", "TEST_", "BENCH_")
 # What Kubernetes puts into every container beside a Service that is called `pilothouse`.
 SERVICE_LINKS = ("SERVICE_HOST", "SERVICE_PORT", "PORT_")
-
-
-class Part(BaseModel):
-    """A table of the settings file. Unknown names are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ClusterConfig(Part):
@@ -175,6 +171,9 @@ class Settings(BaseSettings):
     aws: AwsConfig = AwsConfig()
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65_535, description="port to listen on; 0 takes a free one")
+    public_url: str = Field(
+        "", description="address that clients see (`https://…`); the address listened on if empty"
+    )
     allowed_hosts: Annotated[list[str], NoDecode] = Field(
         [], description="names that a request's `Host` may have, beside the address listened on"
     )
@@ -202,6 +201,9 @@ class Settings(BaseSettings):
     strategies: dict[str, dict[str, Any]] = Field(
         {}, description="settings of strategies by name (`strategies.rightsize`)"
     )
+    oidc: Oidc = Oidc()
+    people: People = People()
+    tls: Tls = Tls()
     webhook: Webhook = Webhook()
     approvals: Approvals = Approvals()
     limits: Limits = Limits()
@@ -216,10 +218,7 @@ class Settings(BaseSettings):
     @field_validator("allowed_hosts", "allowed_origins", "toolsets", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        """`a,b` in a variable or an option is a list."""
-        if isinstance(value, str):
-            return [word.strip() for word in value.split(",") if word.strip()]
-        return value
+        return words(value)
 
     @field_validator("tiers")
     @classmethod
@@ -232,6 +231,14 @@ class Settings(BaseSettings):
         if "default" in value:
             raise ValueError("`default` is the cluster of `kubeconfig` and `context`")
         return value
+
+    @model_validator(mode="after")
+    def _tokens_are_for_us(self) -> Self:
+        if self.oidc.issuer and not (self.oidc.audience or self.public_url):
+            raise ValueError(
+                "oidc.audience or public_url must say what the identity provider's tokens are for"
+            )
+        return self
 
     @property
     def all_clusters(self) -> dict[str, ClusterConfig]:

@@ -63,7 +63,9 @@ async def doors(
     app, url = began.result()
     olivia = Caller.of("olivia", operator=True)
     rights = {"tenants": {}, "operator": True, "agent": False, "person": ""}
-    await app.identity.tokens.create(olivia, sha256=sha256, subject="olivia", expires_days=None, **rights)
+    await app.identity.tokens.create(
+        olivia, sha256=sha256, subject="olivia", expires_days=None, **rights
+    )
     yield Doors(url, token)
     over.set()
     await server

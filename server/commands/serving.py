@@ -89,7 +89,7 @@ async def serving(settings: "Settings") -> "AsyncIterator[tuple[App, str]]":
         url = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}"
         seat = await _seat(settings)
         app = await stack.enter_async_context(owning(settings, seat, keep, url))
-        if not settings.loopback and not app.identity.any():
+        if not settings.loopback and not (app.identity.any() or settings.oidc.issuer):
             raise ToolError(
                 Code.FAILED_PRECONDITION,
                 f"Anybody could reach {settings.host}, and there is no token yet.",
@@ -104,6 +104,8 @@ async def serving(settings: "Settings") -> "AsyncIterator[tuple[App, str]]":
             who,
             hosts=hosts(settings),
             origins=settings.allowed_origins,
+            url=f"{(settings.public_url or url).rstrip('/')}/mcp",
+            issuers=[settings.oidc.issuer] if settings.oidc.issuer else [],
             most_body=settings.limits.body_kb * 1024,
             plans=tuple(settings.all_tiers.tiers),
             state_keys=[await app.state_key()],

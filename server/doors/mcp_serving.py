@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware, get_access_token
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, RequireAuthMiddleware
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
 from mcp.server.stdio import stdio_server
@@ -17,21 +17,23 @@ from mcp.server.streamable_http_manager import (
 )
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import AnyHttpUrl
-from starlette.authentication import AuthCredentials, AuthenticationBackend
-from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import HTTPConnection
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server.doors.http import problem
 from server.doors.mcp import Request, mcp_server
 from tools.calls import Caller, Gate, Outcome, Problem, Progress, State, ToolInfo
-from tools.errors import ToolError
+from tools.errors import Code, ToolError
 
 log = logging.getLogger(__name__)
 
 # Whose token it is, or None. Asked with "" where there is none: an anonymous caller may be let in.
+# Raises `ToolError` saying why somebody is not let in.
 Identify = Callable[[str], Awaitable[Caller | None]]
 MakeGate = Callable[[], AbstractAsyncContextManager[Gate]]
 MOST_BODY = 1 << 20  # bytes of a request
+UNQUOTED = str.maketrans('"\\', "''")  # what may not be in a header's quoted word
 
 
 class HttpDoor:
@@ -68,14 +70,17 @@ class HttpDoor:
         )
         resource = AnyHttpUrl(url) if url and issuers else None
         metadata = build_resource_metadata_url(resource) if resource else None
-        app = RequireAuthMiddleware(StreamableHTTPASGIApp(self._manager), [], metadata)
-        endpoint = AuthenticationMiddleware(AuthContextMiddleware(app), _Bearer(identify))
+        app = AuthContextMiddleware(StreamableHTTPASGIApp(self._manager))
+        endpoint = _Bearer(app, identify, str(metadata or ""))
         # A stateless server has no stream to open by GET and no session to DELETE: 405.
         self.routes = [Route(path, endpoint, methods=["POST"])]
         if resource:
-            self.routes += create_protected_resource_routes(
+            told = create_protected_resource_routes(
                 resource, [AnyHttpUrl(issuer) for issuer in issuers], resource_name="Pilothouse"
             )
+            # Clients that know of no path behind the well-known one ask there.
+            whole = Route(told[0].path.removesuffix(path), told[0].endpoint, methods=["GET"])
+            self.routes += [*told, whole]
 
     def run(self) -> AbstractAsyncContextManager[None]:
         """Serves while it is entered; once only."""
@@ -86,27 +91,53 @@ class _CallerToken(AccessToken):
     caller: Caller
 
 
-class _Bearer(AuthenticationBackend):
-    def __init__(self, identify: Identify) -> None:
-        self._identify = identify
+class _Bearer:
+    """Lets in who has a token, and tells the others what is wrong as RFC 6750 and 9728 have it."""
 
-    async def authenticate(
-        self, conn: HTTPConnection
-    ) -> tuple[AuthCredentials, AuthenticatedUser] | None:
-        scheme, _, token = conn.headers.get("authorization", "").partition(" ")
-        caller = await self._identify(token.strip() if scheme.lower() == "bearer" else "")
-        if caller is None:
-            return None
+    def __init__(self, app: ASGIApp, identify: Identify, metadata: str) -> None:
+        self._app = app
+        self._identify = identify
+        self._metadata = metadata
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = HTTPConnection(scope).headers
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        token = token.strip() if scheme.lower() == "bearer" else ""
+        try:
+            caller = await self._identify(token)
+            if caller is None:
+                raise ToolError(
+                    Code.UNAUTHENTICATED,
+                    "This token lets nobody in: it is unknown, expired or revoked."
+                    if token
+                    else "A token is needed.",
+                    "Send Authorization: Bearer.",
+                )
+        except ToolError as error:
+            await self._refuse(error, bool(token))(scope, receive, send)
+            return
         # What is kept of the request names the caller and not the token.
         known = _CallerToken(
             token="", client_id=caller.subject, subject=caller.person, scopes=[], caller=caller
         )
-        return AuthCredentials(), AuthenticatedUser(known)
+        scope["user"] = AuthenticatedUser(known)
+        await self._app(scope, receive, send)
+
+    def _refuse(self, error: ToolError, came_with_one: bool) -> ASGIApp:
+        answer = problem(error)
+        if error.code is Code.UNAUTHENTICATED:
+            said = {"resource_metadata": self._metadata} if self._metadata else {}
+            if came_with_one:  # who brings none is told of no error
+                told = error.message.encode("ascii", "replace").decode().translate(UNQUOTED)
+                said = {"error": "invalid_token", "error_description": told} | said
+            pairs = ", ".join(f'{name}="{value}"' for name, value in said.items())
+            answer.headers["WWW-Authenticate"] = f"Bearer {pairs}".strip()
+        return answer
 
 
 def _token_caller(ctx: Request) -> Caller:
     token = get_access_token()
-    assert isinstance(token, _CallerToken), "RequireAuthMiddleware lets nobody else in"
+    assert isinstance(token, _CallerToken), "_Bearer lets nobody else in"
     return token.caller
 
 

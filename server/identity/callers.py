@@ -2,25 +2,51 @@
 
 import getpass
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
+import sqlalchemy as sa
+
+from server.identity import people, sessions, tokens, workspaces
+from server.identity.claims import claimed
+from server.identity.issuer import Issuer
+from server.identity.people import People
 from server.identity.rights import Rights
-from server.identity.tokens import Tokens, metadata, sha256
+from server.identity.rows import Row
+from server.identity.sessions import Sessions
+from server.identity.tokens import Tokens, sha256
+from server.identity.workspaces import Workspaces
 from server.journal import Journal
+from server.settings_identity import Oidc
 from tools.calls import AGENT_DOORS, Caller
 from tools.context import Directory
+from tools.errors import Code, ToolError
+
+TABLES = (tokens.metadata, people.metadata, workspaces.metadata, sessions.metadata)
 
 
 class Identity:
     """Everybody who may come in. Whatever a person comes with, they are one person."""
 
     def __init__(
-        self, journal: Journal, directory: Directory, clock: Callable[[], datetime]
+        self,
+        journal: Journal,
+        directory: Directory,
+        clock: Callable[[], datetime],
+        oidc: Oidc,
+        audience: Sequence[str],
     ) -> None:
+        self._clock = clock
+        self.issuer = Issuer(oidc) if oidc.issuer else None
+        self.audience = audience
+        self.workspaces = Workspaces(journal, directory, clock)
+        remembered = timedelta(hours=oidc.remember_h)
+        self.people = People(journal, directory, self.workspaces, clock, remembered)
+        self.sessions = Sessions(journal, clock)
         self.tokens = Tokens(
             journal, directory, clock, self._own_rights, self._deciders, self._first
         )
+        self._tables = self.tokens.rows, self.people.rows, self.workspaces.rows, self.sessions.rows
 
     @classmethod
     async def open(
@@ -28,32 +54,56 @@ class Identity:
         journal: Journal,
         directory: Directory,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        oidc: Oidc | None = None,
+        audience: Sequence[str] = (),
     ) -> Self:
-        await journal.run(lambda connection: metadata.create_all(connection))
-        identity = cls(journal, directory, clock)
+        """`audience` are the names that an issuer's tokens for us go by."""
+
+        def create(connection: sa.Connection) -> None:
+            for metadata in TABLES:
+                metadata.create_all(connection)
+
+        await journal.run(create)
+        identity = cls(journal, directory, clock, oidc or Oidc(), audience)
         await identity.tokens.read()
+        await identity.people.rows.read()
+        await identity.workspaces.rows.read()
+        await identity.sessions.read()
         return identity
 
     async def close(self) -> None:
-        await self.tokens.rows.close()
+        if self.issuer:
+            await self.issuer.close()
+        for rows in self._tables:
+            await rows.close()
 
     async def identify(self, token: str, door: str) -> Caller | None:
-        """Whose token this is, or None. What comes through MCP is an agent."""
+        """Whose token this is, or None. What comes through MCP is an agent. Raises `ToolError` for
+        an identity provider's token that is refused, saying why."""
+        if self.issuer and token.count(".") == 2:
+            said = claimed(await self.issuer.claims(token, self.audience), self.issuer.settings)
+            await self._fresh()
+            row = await self.people.sent(said, self.issuer.settings.issuer)
+            if caller := self._user(row, door, said.agent) if row else None:
+                return caller
+            raise ToolError(
+                Code.PERMISSION_DENIED,
+                f"{said.subject} may do nothing here.",
+                "The identity provider gives them no group that is a role here, or an operator "
+                "has shut them out.",
+            )
         return await self.identify_sha256(sha256(token), door)
 
     async def identify_sha256(self, sha256: str, door: str) -> Caller | None:
         """The same for who keeps no more of a token than we do."""
+        if session := await self.sessions.find(sha256):
+            await self._fresh()
+            row = self.people.rows.all.get(session["user_id"])
+            return self._user(row, door) if row else None
         row = await self.tokens.find(sha256)
-        if row is None or not (rights := self.tokens.allows(row)):
+        if row is None:
             return None
-        return Caller.of(
-            row["subject"],
-            person=row["person"],
-            agent=row["agent"] or door.startswith(AGENT_DOORS),
-            operator=rights.operator,
-            grants=rights.grants,
-            door=door,
-        )
+        return self._caller(row, self.tokens.allows(row), door)
 
     def local(self, door: str, tool: str = "") -> Caller | None:
         """The operating system's user, while there are no tokens: an agent with an operator's
@@ -65,14 +115,18 @@ class Identity:
 
     def still(self, caller: Caller) -> Caller | None:
         """A caller of earlier with what is left of those rights, or None."""
+        known = self.people.find(caller.subject)
         same = [r for r in self.tokens.rows.all.values() if r["subject"] == caller.subject]
-        if not same:
-            return caller  # came in before there were tokens
+        if not same and known is None:
+            # Who came in before there were tokens.
+            return caller if caller.subject == user() else None
         now = [
             self.tokens.allows(row)
             for row in same
             if row["person"] == caller.person and self.tokens.valid(row)
         ]
+        if known and known["person"] == caller.person:
+            now.append(self._allowed(known))
         left = Rights(caller.operator, caller.grants).within(now)
         if not left:
             return None
@@ -90,20 +144,58 @@ class Identity:
         """How many tokens let somebody in."""
         return sum(map(self.tokens.valid, self.tokens.rows.all.values()))
 
+    def subject_by_email(self, email: str) -> str | None:
+        """The one person who has this address, or None."""
+        return self.people.subject_by_email(email)
+
+    async def _fresh(self) -> None:
+        await self.people.rows.fresh()
+        await self.workspaces.rows.fresh()
+
+    def _user(self, row: Row, door: str, agent: bool = False) -> Caller | None:
+        """A user as a caller. One who signed in here may have nothing to do yet."""
+        if not self.people.active(row):
+            return None
+        return self._caller(row | {"agent": row["agent"] or agent}, self._allowed(row), door)
+
+    def _allowed(self, row: Row) -> Rights:
+        rights = self.people.rights(row)
+        own = self._own_rights(row["person"]) if row["agent"] else None
+        return rights if own is None else rights.within(own)
+
+    def _caller(self, row: Row, rights: Rights, door: str) -> Caller | None:
+        if not rights and not row.get("password"):
+            return None
+        return Caller.of(
+            row["subject"],
+            person=row["person"],
+            agent=row["agent"] or door.startswith(AGENT_DOORS),
+            operator=rights.operator,
+            grants=rights.grants,
+            door=door,
+        )
+
     def _own_rights(self, person: str) -> Sequence[Rights] | None:
-        own = list(self.tokens.of(person))
-        rights = [self.tokens.allows(row) for row in own if self.tokens.valid(row)]
-        return rights if own else None
+        """What a person may by each thing that they have of their own; None where nobody is, or
+        was, known by that name."""
+        held = list(self.tokens.of(person))
+        known = list(self.people.of_person(person))
+        if not held and not known:
+            return None
+        return [self.tokens.allows(row) for row in held if self.tokens.valid(row)] + [
+            self.people.rights(row) for row in known
+        ]
 
     def _deciders(self) -> dict[str, str]:
-        return {
+        held = {
             row["id"]: row["person"]
             for row in self.tokens.rows.all.values()
             if row["operator"] and not row["agent"] and self.tokens.valid(row)
         }
+        return held | {row["id"]: row["person"] for row in self.people.operators()}
 
     def _first(self) -> str:
-        if self.any():
+        if self.any() or self.people.operators():
             return ""
         return f"pilothouse token create --subject {user()} --operator"
 

@@ -38,7 +38,10 @@ async def test_without_a_token_that_is_known_nothing_is_answered():
         for headers in ({}, {"authorization": "Bearer other"}, {"authorization": "Basic YTpi"}):
             refused = await post(headers)
             assert refused.status_code == 401
-            assert refused.headers["www-authenticate"].startswith("Bearer error=")
+            told = refused.headers["www-authenticate"]
+            known = headers.get("authorization", "").startswith("Bearer")
+            assert told.startswith('Bearer error="invalid_token"' if known else "Bearer")
+            assert ("error" in told) == known, "who brought no token is told of no error"
         assert (await post(AS_ALICE)).status_code == 200
         assert (await post({"authorization": "bearer alice-token"})).status_code == 200
 

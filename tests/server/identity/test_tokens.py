@@ -46,7 +46,9 @@ def clock() -> Clock:
 @pytest.fixture
 async def identity(tmp_path: Path, clock: Clock) -> AsyncIterator[Identity]:
     journal = await Journal.open(f"duckdb:///{tmp_path / 'state.duckdb'}")
-    yield await Identity.open(journal, Tenants(), clock)
+    made = await Identity.open(journal, Tenants(), clock)
+    yield made
+    await made.close()
     await journal.close()
 
 
