@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 import structlog
 
+from server import anchors
 from server.advisor import Advisor
 from server.announce import Announcer
 from server.audit import Audit
@@ -34,6 +35,7 @@ from server.policy import Policy, PolicyError
 from server.reach import Backends
 from server.records import Records
 from server.settings import Settings
+from server.trail import Trail
 from server.world import aws_is_configured
 from tools.calls import Caller, Gate, State
 from tools.directory import TenantDirectory
@@ -152,6 +154,8 @@ async def open_app(
         health = Health({"state": partial(_answers, journal)} | backends.checks())
         if advice:
             health.extras["prometheus"] = advice[1].reached
+        anchored = settings.state / anchors.FILE
+        audit = Audit(journal, clock, anchored)
         gate = LocalGate(
             records=records,
             engine=Engine(Ledger(journal, clock)),
@@ -159,7 +163,8 @@ async def open_app(
             backends=backends,
             tenants=tenants,
             tiers=settings.all_tiers,
-            audit=Audit(journal, clock),
+            audit=audit,
+            trail=Trail(journal, audit, anchored),
             tokens=identity.tokens,
             operators=identity.operators,
             still=identity.still,
@@ -182,7 +187,7 @@ async def open_app(
         announcer.start()
         stack.push_async_callback(announcer.stop)
         # Last of all: who waited for a call until now is on record, too.
-        stack.push_async_callback(gate.audit.flush)
+        stack.push_async_callback(audit.stop)
         stack.push_async_callback(app.stop)
         await gate.start()
         yield app

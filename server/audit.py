@@ -1,18 +1,20 @@
-"""Every call on record, reads in batches: they come by the thousand, and a commit costs."""
+"""Every call on record, in a chain. Reads come by the thousand, and a commit costs: they are
+written in batches; whoever changed something waits until it is on record."""
 
 import asyncio
-import secrets
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import sqlalchemy as sa
 import structlog
 
+from server import anchors, chain
 from server.journal import Journal, audit, calls
-from tools.calls import Caller, Outcome
-from tools.context import AuditLine
+from tools.calls import Caller, Outcome, State
 
 log = structlog.get_logger(__name__)
 
@@ -20,19 +22,55 @@ EVERY_S = 1.0
 AT_ONCE = 500
 MOST_HELD = 100_000
 MOST_TEXT = 64
-SEARCHED = ("subject", "person", "door", "tool", "tenant", "call_id", "code", "policy")
+ANCHOR_S = 60.0
+ANCHOR_RECORDS = 1000
+
+# What the house itself puts on record. A start after no stop says that reads may be missing: those
+# of the last second, which were not written yet.
+OURSELVES = Caller.of("pilothouse")
+START, STOP, GAP = "server_start", "server_stop", "reads_may_be_missing"
 
 
 class Audit:
-    """Takes a line for each call at once and writes them soon after."""
+    """Takes a record for each call at once and writes them soon after.
 
-    def __init__(self, journal: Journal, clock: Callable[[], datetime]) -> None:
+    `anchored` is the file that anchors go into; none are made without.
+    """
+
+    def __init__(
+        self, journal: Journal, clock: Callable[[], datetime], anchored: Path | None = None
+    ) -> None:
         self._journal = journal
         self._clock = clock
-        self._lines: deque[dict[str, Any]] = deque(maxlen=MOST_HELD)
-        self._last = 0
+        self._file = anchored
+        self._held: deque[dict[str, Any]] = deque()
+        self._dropped = 0
+        self._writing = asyncio.Lock()
         self._soon: asyncio.TimerHandle | None = None
-        self._flushing: set[asyncio.Task[None]] = set()
+        self._later: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._head: tuple[int, str] = (0, "")
+        self._anchor: tuple[int, float] = (0, monotonic())
+
+    async def start(self) -> None:
+        """Record that we begin, and what a crash kept from being recorded."""
+        query = sa.select(audit.c.tool).order_by(audit.c.seq.desc()).limit(1)
+        last = await self._journal.run(lambda c: c.execute(query).scalar())
+        crashed = last not in (None, STOP)
+        if crashed:
+            for line in await self._journal.run(_untold):
+                self._hold(**line)
+        self._ourselves(START, GAP if crashed else "")
+        await self.flush()
+        await self.anchor()
+
+    async def stop(self) -> None:
+        """Record that we end. It says that nothing is missing."""
+        self._ourselves(STOP, GAP if self._dropped else "")
+        await self.flush()
+        await self.anchor()
+        if self._later:
+            self._later.cancel()
 
     def note(
         self,
@@ -40,116 +78,141 @@ class Audit:
         caller: Caller,
         tool: str,
         tenant: str,
-        tenant_uid: str = "",
         outcome: Outcome,
         policy: str,
         duration_ms: float,
+        tenant_uid: str = "",
+        decision: str = "",
     ) -> None:
-        now = self._clock()
-        self._last = max(self._last + 1, int(now.timestamp() * 1e6))
-        self._lines.append(
-            {
-                "id": f"{self._last:016x}{secrets.token_hex(2)}",
-                "time": now,
-                "subject": caller.subject,
-                "person": caller.person,
-                "door": caller.door,
-                "tool": _text(tool),
-                "tenant": _text(tenant),
-                "tenant_uid": tenant_uid,
-                "call_id": outcome.call_id or "",
-                "state": outcome.state.value,
-                "code": outcome.error.code.value if outcome.error else "",
-                "policy": policy,
-                "duration_ms": duration_ms,
-            }
+        self._hold(
+            time=self._clock(),
+            subject=caller.subject,
+            person=caller.person,
+            door=caller.door,
+            tool=_text(tool),
+            tenant=_text(tenant),
+            tenant_uid=tenant_uid,
+            call_id=outcome.call_id or "",
+            digest=outcome.digest,
+            decision="denied" if outcome.state is State.DENIED else decision,
+            policy=policy,
+            state=outcome.state.value,
+            code=outcome.error.code.value if outcome.error else "",
+            duration_ms=round(float(duration_ms), 3),
         )
-        if len(self._lines) >= AT_ONCE:
-            self._begin()
-        elif self._soon is None:
-            self._soon = asyncio.get_running_loop().call_later(EVERY_S, self._begin)
 
     async def flush(self) -> None:
-        """Write what is held. What cannot be written is kept for the next time."""
-        lines = [self._lines.popleft() for _ in range(len(self._lines))]
-        if not lines:
-            return
-        try:
-            await self._journal.run(lambda c: c.execute(_inserted(lines)) and None)
-        except Exception:
-            log.exception("audit lines not written", lines=len(lines))
-            self._lines.extendleft(reversed(lines))
-
-    async def search(
-        self,
-        caller: Caller,
-        *,
-        type: str,
-        states: Collection[str],
-        tenant: str,
-        subject: str,
-        since: datetime | None,
-        until: datetime | None,
-        text: str,
-        limit: int,
-        next: str,
-    ) -> tuple[Sequence[AuditLine], str]:
-        """As `tools.context.AuditTrail` has it."""
-        await self.flush()
-        now = sa.func.coalesce(calls.c.state, audit.c.state)
-        columns = [c for c in audit.c if c.name not in ("state", "tenant_uid")]
-        query = sa.select(*columns, now.label("state")).select_from(
-            audit.outerjoin(calls, audit.c.call_id == calls.c.id)
-        )
-        wanted = [_seen_by(caller), (now.in_(states) if states else sa.true())]
-        if type:
-            wanted.append(
-                sa.literal("_")
-                .concat(audit.c.tool)
-                .concat("_")
-                .contains(f"_{type}_", autoescape=True)
-            )
-        if tenant:
-            wanted.append(audit.c.tenant == tenant)
-        if subject:
-            wanted.append(sa.or_(audit.c.subject == subject, audit.c.person == subject))
-        if since:
-            wanted.append(audit.c.time >= since)
-        if until:
-            wanted.append(audit.c.time < until)
-        if text:
-            searched = (getattr(audit.c, name) for name in SEARCHED)
-            wanted.append(sa.or_(*(c.icontains(text, autoescape=True) for c in searched)))
-        if next:
-            wanted.append(audit.c.id < next)
-        query = query.where(*wanted).order_by(audit.c.id.desc()).limit(limit + 1)
-        rows = await self._journal.run(lambda c: c.execute(query).mappings().all())
-        lines = [AuditLine.model_validate(dict(row)) for row in rows[:limit]]
-        return lines, lines[-1].id if len(rows) > limit else ""
-
-    def _begin(self) -> None:
+        """Come back when all that was noted is written. What cannot be written is kept for the
+        next time."""
         if self._soon:
             self._soon.cancel()
             self._soon = None
-        task = asyncio.create_task(self.flush())
-        self._flushing.add(task)
-        task.add_done_callback(self._flushing.discard)
+        async with self._writing:
+            lines = [self._held.popleft() for _ in range(len(self._held))]
+            if not lines:
+                return
+            try:
+                self._head = await self._journal.run(lambda c: _append(c, lines))
+            except Exception:
+                log.exception("audit records not written", records=len(lines))
+                self._held.extendleft(reversed(lines))
+                return
+        if self._file is None:
+            return
+        seq, when = self._anchor
+        if self._head[0] - seq >= ANCHOR_RECORDS or monotonic() - when >= ANCHOR_S:
+            await self.anchor()
+        elif self._later is None:
+            self._later = asyncio.get_running_loop().call_later(ANCHOR_S, self._begin, self.anchor)
+
+    async def anchor(self) -> None:
+        """Keep outside of the database how the trail stands. It is done again where it fails."""
+        if self._later:
+            self._later.cancel()
+            self._later = None
+        seq, hash = self._head
+        if self._file is None or seq == self._anchor[0]:
+            return
+        self._anchor = seq, monotonic()
+        try:
+            await asyncio.to_thread(anchors.add, self._file, seq, hash, self._clock())
+        except OSError as error:
+            log.error("audit trail not anchored", why=str(error))
+        else:
+            log.info("audit trail anchored", seq=seq, hash=hash)
+
+    def _ourselves(self, tool: str, code: str) -> None:
+        state = State.UNKNOWN if code else State.SUCCEEDED
+        self.note(
+            caller=OURSELVES, tool=tool, tenant="", policy="", duration_ms=0,
+            outcome=Outcome(state=state, tool=tool),
+        )  # fmt: skip
+        self._held[-1]["code"] = code
+
+    def _hold(self, **line: Any) -> None:
+        self._held.append(line)
+        while len(self._held) > MOST_HELD:
+            self._held.popleft()
+            self._dropped += 1
+        if len(self._held) == AT_ONCE:
+            self._begin(self.flush)
+        elif self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(EVERY_S, self._begin, self.flush)
+
+    def _begin(self, work: Callable[[], Any]) -> None:
+        task = asyncio.create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
-def _seen_by(caller: Caller) -> sa.ColumnElement[bool]:
-    """One's own, and what was done in one's tenants: as it is with calls."""
-    if caller.operator:
-        return sa.true()
-    mine = [audit.c.person == caller.person]
-    for tenant, grant in caller.grants.items():
-        mine.append(sa.and_(audit.c.tenant == tenant, audit.c.tenant_uid == grant.uid))
-    return sa.or_(*mine)
+def _append(connection: sa.Connection, lines: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
+    """Chain the records on, and give the new head. Who else writes (another server, on
+    PostgreSQL) waits for it."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text("lock table audit in share row exclusive mode"))
+    records = list(chain.linked(lines, *head(connection)))
+    connection.execute(_inserted(records))
+    return records[-1]["seq"], records[-1]["hash"]
 
 
-def _inserted(lines: Sequence[Mapping[str, Any]]) -> sa.Insert:
+def head(connection: sa.Connection) -> tuple[int, str]:
+    query = sa.select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)
+    found = connection.execute(query).all()
+    return (found[0][0], found[0][1]) if found else (0, "")
+
+
+def _untold(connection: sa.Connection) -> list[dict[str, Any]]:
+    """Records of calls whose end is in the journal and not in the trail."""
+    told = sa.select(audit.c.call_id).where(
+        audit.c.call_id == calls.c.id, audit.c.state == calls.c.state
+    )
+    since = sa.select(sa.func.max(audit.c.time)).where(audit.c.tool == START).scalar_subquery()
+    query = sa.select(calls).where(calls.c.updated >= since, ~sa.exists(told))
+    return [
+        {
+            "time": row["updated"],
+            "subject": row["requester"],
+            "person": row["person"],
+            "door": row["caller"].get("door", ""),
+            "tool": _text(row["tool"]),
+            "tenant": _text(row["tenant"]),
+            "tenant_uid": row["tenant_uid"],
+            "call_id": row["id"],
+            "digest": row["digest"],
+            "decision": row["decision"],
+            "policy": row["policy"],
+            "state": row["state"],
+            "code": (row["error"] or {}).get("code", ""),
+            "duration_ms": 0.0,
+        }
+        for row in connection.execute(query).mappings()
+    ]
+
+
+def _inserted(records: Sequence[Mapping[str, Any]]) -> sa.Insert:
     """A column at a time: ten times less work than a row at a time, which every read would pay."""
     columns = (
-        sa.func.unnest(sa.cast([line[column.name] for line in lines], sa.ARRAY(column.type)))
+        sa.func.unnest(sa.cast([line[column.name] for line in records], sa.ARRAY(column.type)))
         for column in audit.c
     )
     return sa.insert(audit).from_select(list(audit.c), sa.select(*columns))

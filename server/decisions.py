@@ -101,7 +101,11 @@ class Decisions:
                 "Who asked for it may, and who may approve it.",
             )
         to = State.CANCELLED if own else State.REJECTED
-        decided: dict[str, Any] = {"decision": to.value, "decided_by": self.caller.subject, "reason": reason}
+        decided: dict[str, Any] = {
+            "decision": to.value,
+            "decided_by": self.caller.subject,
+            "reason": reason,
+        }
         if await self.records.move(call.id, WAITING, to, **decided):
             await self._give_back(call)
             self.ended(call.model_copy(update={"state": to, **decided}))
@@ -176,7 +180,11 @@ class Decisions:
         return call
 
     async def _go_ahead(self, call: Call, how: str, reason: str, by: Verdict) -> Outcome:
-        decided: dict[str, Any] = {"decision": how, "decided_by": self.caller.subject, "reason": reason}
+        decided: dict[str, Any] = {
+            "decision": how,
+            "decided_by": self.caller.subject,
+            "reason": reason,
+        }
         if await self.records.move(call.id, [call.state], State.RUNNING, **decided):
             self.carrier.begin(await self.call(call.id))
         return await self._ended_or_running(call.id)

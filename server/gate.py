@@ -34,6 +34,7 @@ from server.reach import Backends, Bound
 from server.records import Call, Records
 from server.shortening import shown
 from server.streams import Streams, stopping
+from server.trail import Trail
 from tools.calls import Caller, Outcome, Problem, Progress, State, ToolInfo
 from tools.context import Context, Directory, Health, Metrics, Tokens
 from tools.errors import Code, ToolError
@@ -81,6 +82,7 @@ class LocalGate:
         advisor: Advisor | None = None,
         measures: Metrics | None = None,
         health: Health | None = None,
+        trail: Trail | None = None,
         limits: Limits | None = None,
     ) -> None:
         """`operators` counts the people who are operators; `still` gives a caller the rights that
@@ -100,6 +102,7 @@ class LocalGate:
         self.advisor = advisor
         self.measures = measures
         self.health = health
+        self.trail = trail
         engine.before = keeper.before
         self.carrier = Carrier(
             records, engine, engine.ledger, self._reach_of, keeper.outcome, self._ended
@@ -119,6 +122,7 @@ class LocalGate:
 
     async def start(self) -> None:
         """Take up what a stop or a crash left unfinished."""
+        await self.audit.start()
         await self.records.drop_idle_keys()
         await self.carrier.start()
         self.keeper.start()
@@ -150,11 +154,12 @@ class LocalGate:
     ) -> Outcome:
         began = time.perf_counter()
         asked: Asked | None = None
+        known: Call | None = None
         try:
             arguments, key = plain(arguments), fit_key(key or None)
             asked = await self._admit(caller, tool, arguments)
             if asked.tool.effect is Effect.WRITE:
-                outcome = await self._write(asked, key, preview, wait_s, progress)
+                outcome, known = await self._write(asked, key, preview, wait_s, progress)
             elif asked.tool.effect is Effect.STREAM:
                 raise ToolError(
                     Code.INVALID_ARGUMENT,
@@ -165,10 +170,16 @@ class LocalGate:
                 outcome = await self._answer(asked, progress)
         except ToolError as error:
             outcome = _failure(tool, asked, error)
+        except asyncio.CancelledError:  # who asked has gone
+            gone = Outcome(state=State.CANCELLED, tool=tool)
+            self._note(caller, tool, arguments, asked, gone, began)
+            raise
         except Exception:
             log.exception("tool failed", tool=tool)
             outcome = _failure(tool, asked, BROKE_DOWN)
-        self._note(caller, tool, arguments, asked, outcome, began)
+        self._note(caller, tool, arguments, asked, outcome, began, known)
+        if asked and asked.tool.changes_things and not preview:
+            await self.audit.flush()
         return outcome
 
     async def stream(
@@ -230,17 +241,18 @@ class LocalGate:
         preview: bool,
         wait_s: float | None,
         progress: Progress | None,
-    ) -> Outcome:
+    ) -> tuple[Outcome, Call | None]:
+        """What became of it, and the call that it became."""
         id = _new_id()
         if key and not preview:
             requester = asked.caller.subject
             owner = await self.records.claim_key(requester, key, asked.tool.name, asked.raw, id)
             if owner != id:
-                return await self._again(owner, wait_s, progress)
+                return await self._again(owner, wait_s, progress), None
         try:
             call = await self._planned(asked, id, progress)
             if preview:
-                return _masked(call.outcome())
+                return _masked(call.outcome()), None
             call = await self._judge(asked, call)
         except BaseException:
             if key and not preview:
@@ -256,7 +268,7 @@ class LocalGate:
         if call.state is State.RUNNING:
             over = await self.carrier.wait(id, self._wait(wait_s), progress)
             call = over or await self.records.find(id) or call
-        return _masked(call.outcome())
+        return _masked(call.outcome()), call
 
     def _wait(self, wait_s: float | None) -> float:
         return self.limits.wait_s if wait_s is None else max(0.0, min(wait_s, 600.0))
@@ -374,7 +386,7 @@ class LocalGate:
             tokens=self.tokens,
             recommendations=self.advisor,
             metrics=self.measures,
-            audit=self.audit,
+            audit=self.trail,
             health=self.health,
             tiers=self.tiers,
             now=self.records.clock(),
@@ -417,6 +429,8 @@ class LocalGate:
             self.tenants.forget(call.tenant)
         if self.advisor:
             self.advisor.ended(call)
+        took = (self.records.clock() - call.created).total_seconds() * 1000
+        self._put(call.caller, call, _masked(call.outcome()), took)
         self.announce(call)
 
     def _note(
@@ -427,7 +441,13 @@ class LocalGate:
         asked: Asked | None,
         outcome: Outcome,
         began: float,
+        call: Call | None = None,
     ) -> None:
+        took = (time.perf_counter() - began) * 1000
+        if call:
+            if not outcome.state.ended:  # else it is on record since it ended
+                self._put(caller, call, outcome, took)
+            return
         tenant = asked.tenant_name if asked else arguments.get("tenant", "")
         self.audit.note(
             caller=caller,
@@ -436,7 +456,20 @@ class LocalGate:
             tenant_uid=asked.tenant.uid if asked and asked.tenant else "",
             outcome=outcome,
             policy=asked.verdict.policy if asked else "",
-            duration_ms=(time.perf_counter() - began) * 1000,
+            duration_ms=took,
+        )
+
+    def _put(self, caller: Caller, call: Call, outcome: Outcome, took_ms: float) -> None:
+        """On record, with what was decided about a call: that it waits, or how it ended."""
+        self.audit.note(
+            caller=caller,
+            tool=call.tool,
+            tenant=call.tenant,
+            tenant_uid=call.tenant_uid,
+            outcome=outcome,
+            decision=call.decision or ("unattended" if call.expires is None else ""),
+            policy=call.policy,
+            duration_ms=took_ms,
         )
 
 

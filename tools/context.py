@@ -308,6 +308,60 @@ class Tokens(Protocol):
     async def revoke(self, id: str) -> TokenInfo: ...
 
 
+class AuditLine(BaseModel):
+    """One call in the audit trail. `person` is on whose behalf; `decision` is how it was let go
+    ahead, or that it was not, and `policy` which policy said so; `state` is what came of it."""
+
+    seq: int
+    time: datetime
+    subject: str
+    person: str
+    door: str
+    tool: str
+    tenant: str
+    tenant_uid: str = ""
+    call_id: str = ""
+    digest: str = ""
+    decision: str = ""
+    policy: str = ""
+    state: str
+    code: str = ""
+    duration_ms: float
+    hash: str = ""
+
+
+class TrailState(BaseModel):
+    """How the audit trail stands: its length, its last hash, and what is wrong with it."""
+
+    records: int
+    head: str
+    anchors: int
+    faults: list[str] = []
+
+
+class AuditTrail(Protocol):
+    """The audit trail. Every method raises `ToolError`."""
+
+    async def search(
+        self,
+        caller: Caller,
+        *,
+        tools: Collection[str] | None,
+        states: Collection[str],
+        tenant: str,
+        subject: str,
+        since: datetime | None,
+        until: datetime | None,
+        text: str,
+        limit: int,
+        next: str,
+    ) -> tuple[Sequence[AuditLine], str]:
+        """Records that the caller may see, the newest first, and what continues the list."""
+        ...
+
+    async def verify(self) -> TrailState: ...
+
+
 class Recommendation(BaseModel):
     """A suggestion as it is shown. `monthly` is what it saves a month (negative: costs)."""
 
@@ -387,44 +441,6 @@ class Metrics(Protocol):
         ...
 
 
-class AuditLine(BaseModel):
-    """A call on record, whatever became of it. `state` is how it stands now."""
-
-    id: str
-    time: datetime
-    subject: str
-    person: str
-    door: str
-    tool: str
-    tenant: str = ""
-    call_id: str = ""
-    state: str
-    code: str = ""
-    policy: str = ""
-    duration_ms: float
-
-
-class AuditTrail(Protocol):
-    """Every call on record, as far as a caller may see it. Raises `ToolError`."""
-
-    async def search(
-        self,
-        caller: Caller,
-        *,
-        type: str,
-        states: Collection[str],
-        tenant: str,
-        subject: str,
-        since: datetime | None,
-        until: datetime | None,
-        text: str,
-        limit: int,
-        next: str,
-    ) -> tuple[Sequence[AuditLine], str]:
-        """The newest first, and what continues the list."""
-        ...
-
-
 # Of each thing that Pilothouse depends on: `ok`, `ms`, and `error` where it is not.
 Health = Callable[[], Awaitable[Mapping[str, Mapping[str, Any]]]]
 
@@ -482,6 +498,13 @@ class Context:
                 Code.FAILED_PRECONDITION, "This server keeps no tokens.", "Ask the one that does."
             )
         return self.tokens
+
+    def need_audit(self) -> AuditTrail:
+        if self.audit is None:
+            raise ToolError(
+                Code.FAILED_PRECONDITION, "This server keeps no trail.", "Ask the one that does."
+            )
+        return self.audit
 
     def need_recommendations(self) -> Recommendations:
         if self.recommendations is None:

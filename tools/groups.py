@@ -1,6 +1,7 @@
 """Every group of tools, imported so that its tools are declared. A new group is added here."""
 
 from tools import (
+    audit,
     calling,
     instances,
     jobs,
@@ -25,5 +26,6 @@ GROUPS = (
     recommendations,
     platform,
     calling,
+    audit,
     tokens,
 )
