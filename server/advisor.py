@@ -120,6 +120,12 @@ class Advisor:
         with as_tool_errors():
             return self._shown(await self.suggestions.reject(one.id, caller.person, reason))
 
+    async def later(self, caller: Caller, id: str, days: float) -> Recommendation:
+        one = await self._find(caller, id)
+        until = self._clock().timestamp() + days * 86400
+        with as_tool_errors():
+            return self._shown(await self.suggestions.later(one.id, until))
+
     async def scores(self) -> Mapping[str, dict[str, Any]]:
         from recommender.scores import scores
 

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 import structlog
+from starlette.routing import BaseRoute
 
 from server import anchors
 from server.advisor import Advisor
@@ -21,6 +22,7 @@ from server.announce import Announcer
 from server.audit import Audit
 from server.doors.http import LOOPBACK, Guard
 from server.doors.rest import Inside, Local, rest_app
+from server.doors.web.sessions import Sessions
 from server.executor.engine import Engine
 from server.executor.ledger import Ledger
 from server.gate import Limits as GateLimits
@@ -75,6 +77,13 @@ class App:
                 raise
         else:
             caller = self.identity.local(door, tool) if local else None
+        return self._let_in(caller, door)
+
+    async def signed_in(self, sha256: str) -> Caller | None:
+        """Who signed in on the page, by their token's SHA-256."""
+        return self._let_in(await self.identity.identify_sha256(sha256, "web"), "web")
+
+    def _let_in(self, caller: Caller | None, door: str) -> Caller | None:
         if caller is None:
             self.metrics.refused.labels(door).inc()
             return None
@@ -103,7 +112,8 @@ class App:
             return await self.who(token, door, tool, local=local is not None)
 
         most_body = self.settings.limits.body_kb * 1024
-        return rest_app(
+        sessions = Sessions(self.state_key, self.signed_in)
+        app = rest_app(
             Inside(
                 self.gate,
                 who,
@@ -113,8 +123,21 @@ class App:
                 most_body,
                 local,
                 origins=self.settings.allowed_origins,
+                signed_in=sessions.caller_of_api,
             )
         )
+        if local is None:
+            app.router.routes.extend(self._web(sessions))
+        return app
+
+    def _web(self, sessions: Sessions) -> Sequence[BaseRoute]:
+        from server.doors.web import Web, web_routes
+
+        async def who(token: str) -> Caller | None:
+            return await self.who(token, "web", local=False)
+
+        plans = tuple(self.settings.all_tiers.tiers)
+        return web_routes(Web(self.gate, who, sessions, our_version(), plans))
 
     async def state_key(self) -> bytes:
         """The key that seals what an MCP client carries between two requests; kept, so that a

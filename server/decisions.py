@@ -57,7 +57,8 @@ class Decisions:
         return [call.record() for call in found[:limit]], more
 
     async def get(self, id: str) -> CallRecord:
-        return (await self.call(id)).record()
+        call = await self.call(id)
+        return call.record().model_copy(update={"may": await self._may(call)})
 
     async def wait(self, id: str, timeout_s: float, progress: Progress | None) -> CallRecord:
         call = await self.call(id)
@@ -150,6 +151,23 @@ class Decisions:
             or call.caller.person == self.caller.person
             or (grant is not None and grant.uid == call.tenant_uid)
         )
+
+    async def _may(self, call: Call) -> Sequence[str]:
+        if self.caller.agent or self.caller.read_only or call.plan is None:
+            return []
+        if call.state.waiting:
+            own = call.caller.person == self.caller.person
+            approves = (await self.may("approve", call)).allowed
+            alone = call.state is State.AWAITING_CONFIRMATION
+            if own and alone and (await self.may("confirm", call)).allowed:
+                return ["confirm", "reject"]
+            return ["approve", "reject"] if approves else ["reject"] if own else []
+        way = {State.SUCCEEDED: "undo", State.STUCK: "retry"}.get(call.state)
+        if way is None or (way == "undo" and not call.plan.changes):
+            return []
+        if way == "retry" and not self.caller.operator:
+            return []
+        return [way] if (await self.may("call", call)).allowed else []
 
     def _visible(self) -> sa.ColumnElement[bool]:
         if self.caller.operator:

@@ -219,7 +219,7 @@ class Directory(Protocol):
 
 
 class CallRecord(BaseModel):
-    """A call as the journal has it."""
+    """A call as the journal has it, and what the caller (a person) may do about it."""
 
     id: str
     tool: str
@@ -236,6 +236,7 @@ class CallRecord(BaseModel):
     undoes: str = ""
     undone_by: str = ""
     outcome: Outcome
+    may: list[Literal["approve", "confirm", "reject", "undo", "retry"]] = []
 
 
 class Calls(Protocol):
@@ -413,6 +414,8 @@ class Recommendations(Protocol):
     async def get(self, caller: Caller, id: str) -> Recommendation: ...
 
     async def reject(self, caller: Caller, id: str, reason: str) -> Recommendation: ...
+
+    async def later(self, caller: Caller, id: str, days: float) -> Recommendation: ...
 
     async def analyze(self, caller: Caller, tenant: str, progress: Progress) -> Any: ...
 

@@ -41,6 +41,11 @@ class RecommendationReject(Arguments):
     reason: str = Field(max_length=500)
 
 
+class RecommendationSnooze(Arguments):
+    id: RecId
+    days: float = Field(7, gt=0, le=90)
+
+
 class RecommendationRow(Lean):
     id: str
     strategy: str
@@ -159,6 +164,15 @@ async def apply(ctx: Context, which: RecommendationName) -> Plan:
 async def reject(ctx: Context, which: RecommendationReject) -> RecommendationAnswer:
     """Turn a recommendation down; it stays away until the evidence has really changed."""
     found = await ctx.need_recommendations().reject(ctx.caller, which.id, which.reason)
+    return RecommendationAnswer(recommendation=found)
+
+
+@tool("recommendation_snooze", effect=Effect.DECIDE, group="recommendations",
+      title="Put a recommendation off", role=Role.USER, scope="platform",
+      people_only=True)  # fmt: skip
+async def snooze(ctx: Context, which: RecommendationSnooze) -> RecommendationAnswer:
+    """Put a recommendation off for some days; it comes back if it still holds then."""
+    found = await ctx.need_recommendations().later(ctx.caller, which.id, which.days)
     return RecommendationAnswer(recommendation=found)
 
 

@@ -19,6 +19,7 @@ class Inside:
 
     `ready` gives, for each backend, `ok`, `ms` and perhaps `error`. `local` has what only a
     socket of this user's is told (and does). `origins` are those whose pages may read answers.
+    `signed_in` gives the caller of a browser with a session on the page, or None.
     """
 
     gate: Gate
@@ -29,6 +30,7 @@ class Inside:
     most_body: int = 1 << 20
     local: "Local | None" = None
     origins: Sequence[str] = ()
+    signed_in: Callable[[HTTPConnection], Awaitable[Caller | None]] | None = None
 
 
 @dataclass
@@ -42,6 +44,8 @@ class Local:
 async def caller_of(inside: Inside, request: HTTPConnection, tool: str = "") -> Caller:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     token = token.strip() if scheme.lower() == "bearer" else ""
+    if not token and inside.signed_in and (person := await inside.signed_in(request)):
+        return _narrowed(person, request)
     door = request.headers.get("x-pilothouse-door", "rest")
     if not inside.local:
         # From afar a door is believed only where it makes the caller less.

@@ -1,0 +1,268 @@
+"""How a page is come by: who asks, what they send, the view, and the page around it.
+
+A form is sent to the page that it stands on. Its `tool` is called through the gate with its `a.…`
+as arguments, and with its `key`, so that what is sent twice happens once. What was refused is shown
+at that form, with what was typed.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+import structlog
+from jinja2 import Environment, PackageLoader
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from server.doors.http import STATUS
+from server.doors.web import words
+from server.doors.web.visits import Form, Visit, Web
+from tools.calls import Problem
+from tools.errors import Code, ToolError
+
+log = structlog.get_logger(__name__)
+
+MOST_FORM = 64 * 1024  # bytes
+SAID = "pilothouse_said"
+SAID_S = 60
+STATIC = {"style.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; "
+    "base-uri 'none'",
+    "referrer-policy": "same-origin",
+    "x-frame-options": "DENY",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+View = Callable[[Visit], Awaitable[dict[str, Any]]]
+
+
+def web_routes(web: Web) -> list[Route]:
+    from server.doors.web.exports import EXPORTS
+    from server.doors.web.following import STREAMS
+    from server.doors.web.views import VIEWS
+
+    pages = Pages(web)
+    routes = [Route(path, pages.of(template, view)) for path, template, view in VIEWS]
+    for route in routes:
+        route.methods = {"GET", "HEAD", "POST"}
+    routes += [Route(path, pages.plainly(make)) for path, make in (*EXPORTS, *STREAMS)]
+    return [
+        *routes,
+        Route("/signin", pages.sign_in, methods=["GET", "POST"]),
+        Route("/signout", pages.sign_out, methods=["POST"]),
+        Route("/static/{name}", pages.static),
+    ]
+
+
+@dataclass
+class Pages:
+    web: Web
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        folder = files("server.doors.web") / "static"
+        self.files = {name: (folder / name).read_bytes() for name in STATIC}
+        mark = sha256(b"".join(self.files.values())).hexdigest()[:10]
+        self.environment = Environment(
+            loader=PackageLoader("server.doors.web"),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.environment.filters |= words.FILTERS
+        self.environment.globals |= words.GLOBALS | {"mark": mark, "version": self.web.version}
+
+    def of(self, template: str, view: View) -> Callable[[Request], Awaitable[Response]]:
+        """A page that is looked at with GET, and whose forms are sent to itself."""
+
+        async def answer(request: Request) -> Response:
+            visit = await self._visit(request)
+            if visit is None:
+                return self._to_sign_in(request)
+            try:
+                if request.method == "POST":
+                    visit.form = await self._form(request)
+                    if gone_on := await self._act(visit):
+                        return gone_on
+                shown = await view(visit)
+            except ToolError as error:
+                return await self._problem(visit, Problem.of(error))
+            status = STATUS[visit.refused.code] if visit.refused else 200
+            return await self._page(visit, template, shown, status)
+
+        return self._guarded(answer)
+
+    def plainly(
+        self, make: Callable[[Visit], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """What is no page: a file, or the lines of a log."""
+
+        async def answer(request: Request) -> Response:
+            visit = await self._visit(request)
+            if visit is None:
+                return self._to_sign_in(request)
+            try:
+                return await make(visit)
+            except ToolError as error:
+                return await self._problem(visit, Problem.of(error))
+
+        return self._guarded(answer)
+
+    def _guarded(
+        self, answer: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def guarded(request: Request) -> Response:
+            try:
+                found = await answer(request)
+            except ToolError as error:
+                found = await self._problem(None, Problem.of(error), request)
+            except Exception:
+                log.exception("page failed", path=request.url.path)
+                said = Problem(
+                    code=Code.INTERNAL, message="Something broke down.", hint="The log says why."
+                )
+                found = await self._problem(None, said, request)
+            self.web.sessions.visit(found, request)
+            for name, value in HEADERS.items():
+                found.headers.setdefault(name, value)
+            return found
+
+        return guarded
+
+    # ---- signing in and out
+
+    async def sign_in(self, request: Request) -> Response:
+        return await self._guarded(self._sign_in)(request)
+
+    async def _sign_in(self, request: Request) -> Response:
+        goes_to = _inside(request.query_params.get("next", "/"))
+        refused = None
+        if request.method == "POST":
+            form = await self._form(request)
+            token = form.one("token").strip()
+            goes_to = _inside(form.one("next"))
+            if await self.web.who(token):
+                answer = RedirectResponse(goes_to, 303)
+                await self.web.sessions.begin(answer, request, token)
+                return answer
+            refused = Problem(
+                code=Code.UNAUTHENTICATED,
+                message="This token lets nobody in: it is unknown, expired or revoked.",
+                hint="An operator makes one with `pilothouse token create --subject YOU`.",
+            )
+        shown = {"next": goes_to, "refused": refused}
+        return await self._bare(request, "signin.html", shown, 401 if refused else 200)
+
+    async def sign_out(self, request: Request) -> Response:
+        async def answer(request: Request) -> Response:
+            await self._form(request)
+            gone = RedirectResponse("/signin", 303)
+            self.web.sessions.end(gone)
+            return gone
+
+        return await self._guarded(answer)(request)
+
+    async def static(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in self.files:
+            return Response(status_code=404)
+        # Its address changes with it.
+        headers = {"cache-control": "public, max-age=31536000, immutable"}
+        return Response(self.files[name], media_type=STATIC[name], headers=headers)
+
+    async def _visit(self, request: Request) -> Visit | None:
+        caller = await self.web.sessions.caller(request)
+        if caller is None:
+            return None
+        shown = frozenset(info.name for info in await self.web.gate.tools(caller))
+        return Visit(self.web, request, caller, shown)
+
+    def _to_sign_in(self, request: Request) -> Response:
+        here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        if request.method == "GET" and request.headers.get("sec-fetch-site") == "cross-site":
+            # From a link in a chat no cookie comes along; from a page of our own it does.
+            page = self.environment.get_template("again.html").render(here=_inside(here), mark="")
+            return HTMLResponse(page)
+        way = "" if request.method != "GET" or here == "/" else "?" + urlencode({"next": here})
+        return RedirectResponse("/signin" + way, 303)
+
+    # ---- forms
+
+    async def _form(self, request: Request) -> Form:
+        body = b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) > MOST_FORM:
+                raise ToolError(Code.INVALID_ARGUMENT, "The form is too large.", "Send less.")
+        try:
+            pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=500)
+        except ValueError:
+            raise ToolError(
+                Code.INVALID_ARGUMENT, "That is no form of a page.", "Load the page again."
+            ) from None
+        form = Form(pairs)
+        await self.web.sessions.check(request, form.one("csrf"))
+        return form
+
+    async def _act(self, visit: Visit) -> Response | None:
+        """Do what a form asks for. None where its page is to be shown again, with what came."""
+        from server.doors.web.acting import act
+
+        to, said = await act(visit)
+        if to is None:
+            return None
+        answer = RedirectResponse(_inside(to), 303)
+        if said:
+            answer.set_cookie(
+                SAID, quote(said[:600]), max_age=SAID_S, httponly=True, samesite="strict"
+            )
+        return answer
+
+    # ---- answers
+
+    async def _page(
+        self, visit: Visit, template: str, shown: dict[str, Any], status: int = 200
+    ) -> Response:
+        said = unquote(visit.request.cookies.get(SAID, ""))
+        context = {
+            "visit": visit,
+            "caller": visit.caller,
+            "path": visit.request.url.path,
+            "csrf": await self.web.sessions.secret(visit.request),
+            "waiting": await visit.waiting(),
+            "said": said,
+            "ask": self.web.ask,
+        }
+        page = self.environment.get_template(template).render(context | shown)
+        answer = HTMLResponse(page, status)
+        if said:
+            answer.delete_cookie(SAID)
+        return answer
+
+    async def _problem(
+        self, visit: Visit | None, problem: Problem, request: Request | None = None
+    ) -> Response:
+        status = STATUS[problem.code]
+        if visit:
+            return await self._page(visit, "problem.html", {"problem": problem}, status)
+        assert request is not None
+        return await self._bare(request, "broken.html", {"problem": problem}, status)
+
+    async def _bare(
+        self, request: Request, template: str, shown: dict[str, Any], status: int
+    ) -> Response:
+        context = shown | {"csrf": await self.web.sessions.secret(request)}
+        return HTMLResponse(self.environment.get_template(template).render(context), status)
+
+
+def _inside(path: str) -> str:
+    """A path of this site, or the first page."""
+    return path if re.fullmatch(r"/(?![/\\])[\x21-\x7e]*", path) else "/"
