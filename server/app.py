@@ -37,6 +37,7 @@ from server.policy import Policy, PolicyError
 from server.reach import Backends
 from server.records import Records
 from server.settings import Settings
+from server.talking import make_agent
 from server.trail import Trail
 from server.world import aws_is_configured
 from tools.calls import Caller, Gate, State
@@ -65,6 +66,7 @@ class App:
     def __post_init__(self) -> None:
         self.gate: Gate = Counted(self.local_gate, self.metrics, frozenset(catalog()))
         self.metrics.watch_tokens(self.identity.count)
+        self.agent = make_agent(self.settings.chat, self.gate)
 
     async def who(self, token: str, door: str, tool: str = "", *, local: bool) -> Caller | None:
         """Who calls. `local` is for what only this user can reach, where a token may be wanting as
@@ -124,6 +126,7 @@ class App:
                 local,
                 origins=self.settings.allowed_origins,
                 signed_in=sessions.caller_of_api,
+                conversations=self.agent,
             )
         )
         if local is None:
@@ -152,6 +155,7 @@ class App:
         """Take no more calls; let those that run end, or park them."""
         if not self.stopping:
             self.stopping = True
+            await self.agent.stop()
             await self.local_gate.stop(self.settings.limits.grace_s)
 
 

@@ -119,6 +119,27 @@ def key_of(secret: str) -> bytes:
     return secret.encode()
 
 
+class Chat(Part):
+    """Free conversation with Claude."""
+
+    api_key: SecretStr = Field(
+        SecretStr(""), description="key for Claude's API; `ANTHROPIC_API_KEY` if empty"
+    )
+    base_url: str = Field("", description="another address of it; `ANTHROPIC_BASE_URL` if empty")
+    model: str = Field("claude-sonnet-5-5", min_length=1, description="which model")
+    max_tokens: int = Field(8192, ge=256, le=128_000, description="longest single answer, tokens")
+    turn_tokens: int = Field(
+        150_000,
+        ge=1000,
+        description="tokens that one question may take; those read from the cache count a tenth",
+    )
+    turn_calls: int = Field(24, ge=1, le=200, description="tool calls that one question may take")
+    turn_s: float = Field(300, gt=0, le=3600, description="seconds that one question may take")
+    at_once: int = Field(8, ge=1, le=200, description="questions that are answered side by side")
+    conversations: int = Field(1000, ge=1, description="conversations kept, in memory")
+    keep_h: float = Field(24, gt=0, description="hours a conversation is kept after its last word")
+
+
 class Approvals(Part):
     """How calls wait."""
 
@@ -206,6 +227,7 @@ class Settings(BaseSettings):
     tls: Tls = Tls()
     webhook: Webhook = Webhook()
     approvals: Approvals = Approvals()
+    chat: Chat = Chat()
     limits: Limits = Limits()
     log: Log = Log()
 

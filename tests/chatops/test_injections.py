@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from tests.chatops.anthropic_server import Answer, AnthropicServer, says, uses
-from tests.chatops.conftest import talking
+from tests.chatops.talking import talking
 from tests.house import OLIVIA, OSCAR
 from tests.lodging import Lodging, deployment
 from tools.calls import Caller, Role, State

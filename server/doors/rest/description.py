@@ -133,14 +133,17 @@ def _page(page: "Page", shared: _Shared) -> Json:
         "tags": [page.path.split("/")[3]],
         "parameters": _in_path(page.path) + _in_query(page),
     }
+    if page.body:
+        operation["requestBody"] = _body(shared.place(page.name + "_body", page.body))
+        operation["requestBody"]["required"] = bool(page.body.get("required"))
     if page.changes:
         operation["parameters"] += OPTIONS
-        if page.body:
-            operation["requestBody"] = _body(page.body) | {"required": False}
         tool = page.name if page.name in catalog() else ""
         return operation | {"responses": _outcomes(shared.outcome, tool) | _problems()}
-    operation["parameters"].append(_header("If-None-Match", 'the ETag: `W/"…"`'))
     schema = shared.place(page.name + "_page", page.answers or {})
+    if page.method != "GET":
+        return operation | {"responses": {"200": _content(schema, page.summary)} | _problems()}
+    operation["parameters"].append(_header("If-None-Match", 'the ETag: `W/"…"`'))
     headers = {"ETag": {"schema": TEXT}}
     answers = {
         "200": _content(schema, page.summary) | {"headers": REQUEST_ID | headers},

@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.requests import HTTPConnection
 
+from chatops.conversation import Conversations
 from tools.calls import AGENT_DOORS, Caller, Gate
 from tools.errors import Code, ToolError
 
@@ -31,6 +32,7 @@ class Inside:
     local: "Local | None" = None
     origins: Sequence[str] = ()
     signed_in: Callable[[HTTPConnection], Awaitable[Caller | None]] | None = None
+    conversations: Conversations | None = None
 
 
 @dataclass

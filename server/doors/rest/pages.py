@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.doors.http import problem
-from server.doors.rest import infrastructure
+from server.doors.rest import chat, infrastructure
 from server.doors.rest.calling import answer, body_of, options_of, page
 from server.doors.rest.inside import Inside, caller_of
 from server.doors.rest.overview import Overview, overview
@@ -37,7 +37,7 @@ class Page:
 
     @property
     def changes(self) -> bool:
-        return self.method != "GET"
+        return self.method != "GET" and self.answers is None
 
 
 async def _shown(inside: Inside, request: Request, *, tool: str) -> Response:
@@ -137,6 +137,12 @@ PAGES = (
     _of_infrastructure("start", "POST", "Start it"),
     _of_infrastructure("stop", "POST", "Stop it"),
     _of_infrastructure("delete", "DELETE", "Delete it"),
+    Page("POST", "/api/v1/chat", "chat", "Ask the agent", chat.ask, chat.REPLY, body=chat.MESSAGE),
+    Page("GET", "/api/v1/chat/{id}", "chat_get", "A conversation of yours", chat.show, chat.TURNS),
+    Page(
+        "POST", "/api/v1/chat/{id}/cancel", "chat_cancel", "End the answer that is being given",
+        chat.cancel, chat.CANCELLED,
+    ),
     _of_tool("/api/v1/logs", "audit_list", "The audit trail, the newest first"),
     _of_tool("/api/v1/calls/{id}", "call_get", "One call: where what waits or runs is followed"),
 )  # fmt: skip
