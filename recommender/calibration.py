@@ -26,11 +26,15 @@ class Calibration:
     stays, with the given probability."""
 
     scores: Mapping[str, Floats] = field(default_factory=dict)
+    # Every workload asks for the same few.
+    _known: dict[tuple[str, float], float] = field(default_factory=dict, repr=False, compare=False)
 
     def quantile(self, what: str, confidence: float) -> float:
-        scores = np.concatenate([self.scores.get(what, PRIOR[:0]), PRIOR])
-        level = min(1.0, confidence * (1 + 1 / len(scores)))
-        return float(np.quantile(scores, level))
+        if (what, confidence) not in self._known:
+            scores = np.concatenate([self.scores.get(what, PRIOR[:0]), PRIOR])
+            level = min(1.0, confidence * (1 + 1 / len(scores)))
+            self._known[what, confidence] = float(np.quantile(scores, level))
+        return self._known[what, confidence]
 
 
 def scored(past: Floats, step: float) -> Floats:
@@ -38,11 +42,12 @@ def scored(past: Floats, step: float) -> Floats:
     with np.errstate(divide="ignore"):
         peaks = np.log(day_peaks(past, step))
     peaks = peaks[np.isfinite(peaks)]
-    found = []
-    for day in range(FEWEST_DAYS, len(peaks)):
-        before = peaks[:day]
-        found.append((peaks[day] - anchor(before, FADING)) / spread(before, SPREAD, 4))
-    return np.array(found, dtype=np.float64)
+    # `anchor` and `spread` of the days before each day, all at once.
+    day = np.arange(len(peaks))
+    anchors = np.maximum.accumulate(peaks + FADING * day) - FADING * day
+    moved = np.cumsum(np.diff(peaks, prepend=peaks[:1]) ** 2)
+    spreads = np.sqrt((4 * SPREAD**2 + moved) / (4 + day))
+    return np.asarray(((peaks[1:] - anchors[:-1]) / spreads[:-1])[FEWEST_DAYS - 1 :])
 
 
 def calibrated(pasts: Mapping[str, Iterable[tuple[Floats, float]]]) -> Calibration:

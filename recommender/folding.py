@@ -1,6 +1,7 @@
 """From pods to workloads: the busiest pod of each, and all of them together."""
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -21,6 +22,8 @@ def folded(query: Query, found: Matrix, owners: Owners) -> list[Rows]:
     """The answer by workload."""
     if not found.labels:
         return []
+    if query.grain == "container":
+        found = _by_container(found)
     rows = []
     for metric, fold in query.folds.items():
         keys = [_key(query, labels, owners, metric) for labels in found.labels]
@@ -32,6 +35,16 @@ def folded(query: Query, found: Matrix, owners: Owners) -> list[Rows]:
         keys = [_of_workload(owners, *name, "", PODS) for name in names]
         rows.append(Rows(found.start, *reduced(keys, alive, "sum")))
     return rows
+
+
+def _by_container(found: Matrix) -> Matrix:
+    """One row for each pod's container, whatever else its labels say (its restarts, who scraped
+    it); the highest counts."""
+    by = ("namespace", "pod", "container")
+    names = [tuple(labels.get(label, "") for label in by) for labels in found.labels]
+    names, values = reduced(names, found.values, "max")
+    labels = [dict(zip(by, name, strict=True)) for name in names]
+    return replace(found, labels=labels, values=values)
 
 
 def _key(query: Query, labels: Labels, owners: Owners, metric: str) -> Key:

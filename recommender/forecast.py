@@ -21,6 +21,17 @@ def quietly(of: Any, *args: Any, **kwargs: Any) -> Floats:
         return np.asarray(of(*args, **kwargs), dtype=np.float64)
 
 
+def quantile(values: Floats, level: float, axis: int = -1) -> Floats:
+    """The quantile of what is known along an axis, NaN where nothing is. numpy's own that knows of
+    gaps goes through all rows in Python: a hundred times as long."""
+    rows = np.sort(np.moveaxis(values, axis, -1), axis=-1)  # NaN comes last
+    last = np.maximum(np.isfinite(rows).sum(axis=-1, keepdims=True) - 1, 0)
+    below = np.floor(level * last).astype(np.int64)
+    low = np.take_along_axis(rows, below, axis=-1)
+    high = np.take_along_axis(rows, np.minimum(below + 1, last), axis=-1)
+    return np.asarray((low + (level * last - below) * (high - low))[..., 0])
+
+
 def by_day(past: Floats, step: float) -> Floats:
     """(…, samples) to (…, days, samples of a day), counted back from the end. What is left over at
     the beginning counts as a day if it is at least half of one."""

@@ -219,11 +219,12 @@ class History:
             ).fetchall()
         return [Facts(*row) for row in found]
 
-    def keys(self, namespace: str) -> dict[Key, int]:
-        """The series of a namespace, with their numbers."""
-        return {
-            key: number for key, number in list(self._ids.items()) if key.namespace == namespace
-        }
+    def keys(self, namespace: str | None = None) -> dict[Key, int]:
+        """The series of one or all namespaces, with their numbers."""
+        ids = dict(self._ids)
+        if namespace is None:
+            return ids
+        return {key: number for key, number in ids.items() if key.namespace == namespace}
 
     def series(self, numbers: Collection[int], start: float, end: float) -> dict[int, Series]:
         """Whole series from `start` to `end`, at full steps, with NaN where nothing is known."""
@@ -231,18 +232,19 @@ class History:
         steps = max(0, int(-(-end // STEP)) - first)
         with self._db.cursor() as db:
             register(db, "wanted", {"series": np.array(list(numbers), dtype=np.int32)})
-            days = _days(db, start, end)
-        found: dict[int, Floats] = {}
+            days = _days(db, first // WIDTH, (first + steps - 1) // WIDTH)
+        if not days:
+            return {}
+        known = np.unique(np.concatenate([ids for _, ids, _ in days]))
+        values = np.full((len(known), steps), np.nan)
         for day, ids, points in days:
             at = day * WIDTH - first
             low, high = max(at, 0), min(at + WIDTH, steps)
-            if low >= high:
-                continue
-            for number, row in zip(ids.tolist(), points, strict=True):
-                if number not in found:
-                    found[number] = np.full(steps, np.nan)
-                found[number][low:high] = row[low - at : high - at]
-        return {number: Series(first * STEP, STEP, values) for number, values in found.items()}
+            values[np.searchsorted(known, ids), low:high] = points[:, low - at : high - at]
+        return {
+            number: Series(first * STEP, STEP, row)
+            for number, row in zip(known.tolist(), values, strict=True)
+        }
 
     def days(self, key: Key) -> list[Day]:
         """Each day of a series as a histogram, the oldest first."""
@@ -294,13 +296,13 @@ def _by_day(rows: Rows) -> Iterator[tuple[int, int, Rows]]:
 
 
 def _days(
-    db: "duckdb.DuckDBPyConnection", start: float, end: float
+    db: "duckdb.DuckDBPyConnection", first: int, last: int
 ) -> list[tuple[int, NDArray[np.int32], NDArray[np.float32]]]:
-    """Each day of the wanted series."""
+    """Each day of the wanted series, from the first to the last."""
     table = db.sql(
         "SELECT day, series, points FROM samples"
         " WHERE series IN (SELECT series FROM wanted) AND day BETWEEN ? AND ? ORDER BY day",
-        params=[int(start // DAY), int(end // DAY)],
+        params=[first, last],
     ).to_arrow_table()
     days, ids = table.column("day").to_numpy(), table.column("series").to_numpy()
     points = as_matrix(table.column("points"), WIDTH)

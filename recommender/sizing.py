@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recommender.forecast import anchor, drift, known_days, quietly, recency, spread
+from recommender.forecast import anchor, drift, known_days, quantile, recency, spread
 from recommender.model import Floats
 
 GRID = np.arange(-5.0, 0.8, 0.02)
@@ -130,7 +130,7 @@ def memory_request(
         return peak
     days = np.maximum(days, 1e-3 * peak)
     peaks = np.log(np.nanmax(days, axis=1))
-    inside = quietly(np.nanmedian, quietly(np.nanquantile, _moves(days), 0.99, axis=1))
+    inside = quantile(quantile(_moves(days), 0.99), 0.5)
     jumps = min(float(np.nan_to_num(inside)), margins.most_jumps)
     margin = caution * (
         margins.always

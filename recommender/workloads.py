@@ -15,13 +15,14 @@ from recommender.queries import STEP
 from recommender.renames import present
 
 # So many workloads' series are held at once.
-AT_ONCE = 100
+AT_ONCE = 200
 HOUR = 3600.0
 # Between two of their runs these are not there; the others are there or gone.
 COMES_AND_GOES = frozenset({"Job", "CronJob"})
 WELL_KNOWN = 0.9
 
 Past = Mapping[Key, Series]
+Name = tuple[str, str, str]  # namespace, kind, name
 
 
 def workloads(
@@ -33,30 +34,37 @@ def workloads(
 ) -> Iterator[Workload]:
     """Every workload that was there at the last reading, and each namespace with a quota or a disk
     of its own, with at most the last `window` seconds. Series begin where the first is known."""
-    everything = history.facts()
-    last = max((one.seen for one in everything), default=0.0)
-    marks = _by_namespace(history)
-    for namespace, group in groupby(everything, key=lambda one: one.namespace):
-        if namespaces is not None and namespace not in namespaces:
-            continue
-        there = list(group)
-        newest = max(one.seen for one in there)
-        if newest < last - DAY:
-            continue
-        alive = [one for one in there if one.seen >= newest - _absent(one.kind)]
-        keys = history.keys(namespace)
-        of: dict[tuple[str, str], list[Key]] = defaultdict(list)
-        for key in keys:
-            of[key.kind, key.name].append(key)
-        for first in range(0, len(alive), AT_ONCE):
-            some = alive[first : first + AT_ONCE]
-            wanted = {one: [*of[one.kind, one.name], *_apart(one, of, keys)] for one in some}
+    alive = _alive(history.facts(), namespaces)
+    marks, keys = _by_namespace(history), history.keys()
+    of: dict[Name, list[Key]] = defaultdict(list)
+    for key in keys:
+        of[key.namespace, key.kind, key.name].append(key)
+        if key.kind == QUOTA:
+            of[key.namespace, QUOTA, ""].append(key)
+    for newest, facts in alive.items():
+        for first in range(0, len(facts), AT_ONCE):
+            some = facts[first : first + AT_ONCE]
+            wanted = {one: list(_kept_of(one, of)) for one in some}
             numbers = {keys[key]: key for some_keys in wanted.values() for key in some_keys}
             found = history.series(numbers, newest - window, newest)
             past = {numbers[number]: series for number, series in found.items()}
             for one in some:
                 mine = {key: past[key] for key in wanted[one] if key in past}
-                yield _workload(one, mine, marks[namespace], cluster)
+                yield _workload(one, mine, marks[one.namespace], cluster)
+
+
+def _alive(
+    everything: Collection[Facts], namespaces: Collection[str] | None
+) -> dict[float, list[Facts]]:
+    """What was there when its namespace was last read, by that moment."""
+    last = max((one.seen for one in everything), default=0.0)
+    found: dict[float, list[Facts]] = defaultdict(list)
+    for namespace, group in groupby(everything, key=lambda one: one.namespace):
+        there = list(group)
+        newest = max(one.seen for one in there)
+        if newest >= last - DAY and (namespaces is None or namespace in namespaces):
+            found[newest] += [one for one in there if one.seen >= newest - _absent(one.kind)]
+    return found
 
 
 def _absent(kind: str) -> float:
@@ -70,15 +78,13 @@ def _by_namespace(history: History) -> dict[str, list[Mark]]:
     return found
 
 
-def _apart(
-    one: Facts, of: Mapping[tuple[str, str], list[Key]], keys: Collection[Key]
-) -> Iterator[Key]:
-    """What is kept under the name of a disk or a quota."""
-    told = msgspec.json.decode(one.told, type=Told)
-    for claim in told.disks:
-        yield from of.get((CLAIM, claim), ())
+def _kept_of(one: Facts, of: Mapping[Name, list[Key]]) -> Iterator[Key]:
+    """Its series, also those that are kept under the name of a disk or a quota."""
+    yield from of.get((one.namespace, one.kind, one.name), ())
+    for claim in msgspec.json.decode(one.told, type=Told).disks:
+        yield from of.get((one.namespace, CLAIM, claim), ())
     if one.kind == NAMESPACE:
-        yield from (key for key in keys if key.kind == QUOTA)
+        yield from of.get((one.namespace, QUOTA, ""), ())
 
 
 def _workload(one: Facts, past: Past, marks: Collection[Mark], cluster: str) -> Workload:

@@ -106,6 +106,7 @@ def cores(value: float) -> str:
 
 
 def memory(value: float) -> str:
+    """Likewise."""
     return f"{round_up(value / MIB)}Mi"
 
 
@@ -133,6 +134,13 @@ def said_time(seconds: float) -> str:
 def address(subject: Subject) -> dict[str, Any]:
     """A workload, as the tools' arguments name it."""
     return {"tenant": subject.namespace, "name": subject.name, "kind": subject.kind}
+
+
+def named(subject: Subject) -> str:
+    """What it is called among people: one name where container and workload share it."""
+    if subject.container in ("", subject.name):
+        return subject.name
+    return f"{subject.container} of {subject.name}"
 
 
 def quantiles(values: Floats) -> dict[str, float]:

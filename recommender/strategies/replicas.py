@@ -7,7 +7,7 @@ from pydantic import Field
 
 from recommender.backtest import Policy
 from recommender.calibration import peak_bound
-from recommender.forecast import DAY, by_day, quietly
+from recommender.forecast import DAY, by_day, quantile
 from recommender.model import Floats, Suggestion, Workload
 from recommender.scaling import follow
 from recommender.simulation import Service, needed
@@ -49,6 +49,11 @@ class Replicas(Strategy):
         if service is None:
             return []
         bound = peak_bound(past, step, "demand", self.settings.confidence, context.calibration)
+        make = self._bounds if workload.autoscaler else self._number
+        found = make(workload, past, service, bound, now)
+        if found is None:
+            return []
+        title, reason, tool, arguments, replicas = found
         evidence = base.quantiles(past) | {
             "samples": int(np.isfinite(past).sum()),
             "window_seconds": len(past) * step,
@@ -57,11 +62,6 @@ class Replicas(Strategy):
             "day_peak_at_most": bound,
             "schedule": schedule(past, service),
         }
-        make = self._bounds if workload.autoscaler else self._number
-        found = make(workload, past, service, bound, now)
-        if found is None:
-            return []
-        title, reason, tool, arguments, replicas = found
         return [
             Suggestion(
                 self.name,
@@ -178,8 +178,7 @@ def schedule(past: Floats, service: Service) -> list[int]:
     days = by_day(past, service.step)
     hour = max(1, round(3600 / service.step))
     ahead = max(1, round(service.start / service.step))
-    quantile = np.quantile if np.isfinite(days).all() else np.nanquantile
-    top = quietly(quantile, days, 0.8, axis=0)
+    top = quantile(days, 0.8, axis=0)
     found = []
     for start in range(0, days.shape[1], hour):
         around = np.take(top, np.arange(start, start + hour + ahead), mode="wrap")

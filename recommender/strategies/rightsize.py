@@ -13,7 +13,9 @@ from recommender.model import Container, Floats, Suggestion, Workload
 from recommender.sizing import cpu_request, memory_request
 from recommender.strategies import base
 from recommender.strategies.base import Context, Strategy, StrategySettings
+from recommender.strategies.saturation import SaturationSettings, leak
 
+SATURATION = SaturationSettings()
 RESIZABLE = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 Resource = Literal["cpu", "memory"]
 
@@ -76,7 +78,9 @@ class Rightsize(Strategy):
             if series is None or base.days_known(past, series.step) < self.settings.least_days:
                 continue
             size = self._cpu if what == "cpu" else self._memory
-            found.append(size(container, past, series.step, now, context, ours))
+            wanted = _rounded(size(container, past, series.step, now, context, ours))
+            if not (what == "memory" and _raised(wanted) and leak(container, now, SATURATION)):
+                found.append(wanted)
         return found
 
     def _cpu(
@@ -151,11 +155,12 @@ class Rightsize(Strategy):
         lowered = any(size.request and size.wanted < size.request for size in moving)
         kills = bool(container.oom_kills) or main.trouble
         said = " and ".join(_said(size) for size in moving)
+        subject = replace(workload.subject, container=container.name)
         return Suggestion(
             self.name,
-            replace(workload.subject, container=container.name),
-            title=f"Resize {container.name} of {workload.subject.name}: {said}",
-            reason=_reason(container.name, main),
+            subject,
+            title=f"Resize {base.named(subject)}: {said}",
+            reason=_reason(base.named(subject), main),
             tool="workload_resize",
             arguments=arguments,
             evidence=evidence,
@@ -185,6 +190,22 @@ class Rightsize(Strategy):
             return sized
 
         return Policy(self.name, cpu=sizing("cpu"), memory=sizing("memory"))
+
+
+def _rounded(size: _Size) -> _Size:
+    """As it will be asked for, so that what is said is what is done."""
+    unit = 1e-3 if size.what == "cpu" else base.MIB
+
+    def even(value: float | None, now: float | None) -> float | None:
+        return value if value is None or value == now else base.round_up(value / unit) * unit
+
+    wanted = even(size.wanted, size.request) or size.wanted
+    return replace(size, wanted=wanted, wanted_limit=even(size.wanted_limit, size.limit))
+
+
+def _raised(size: _Size) -> bool:
+    """Whether it would get more, which a leak only takes longer to fill."""
+    return size.wanted > (size.request or 0) or (size.wanted_limit or 0) > (size.limit or 0)
 
 
 def _amount(size: _Size, value: float) -> str:

@@ -1,46 +1,35 @@
 """Heading for a limit, a quota or a full disk; or a change that a scale-up would not mend."""
 
 from dataclasses import dataclass, replace
-from math import erf, sqrt
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
 from recommender.changes import Detector, Shift, coarse, last_shift
-from recommender.forecast import DAY, quietly, trend
-from recommender.model import Floats, Series, Suggestion, Workload
+from recommender.forecast import DAY, quantile
+from recommender.heading import HOUR, Heading, heading
+from recommender.model import Container, Floats, Series, Suggestion, Workload
 from recommender.strategies import base
 from recommender.strategies.base import Context, Strategy, StrategySettings
 
-HOUR = 3600.0
 RESTARTABLE = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 
 
 class SaturationSettings(StrategySettings):
-    """Warned of is what reaches its bound within `horizon_days` with at least `sure`. A change of
+    """Warned of is what reaches its bound within `horizon_days` (a disk or a quota, which takes
+    longer to mend: `full_days`) with at least `sure`, and was seen for `least_hours`. A change of
     level is unusual from `factor` and `deviations` on, and reported if it began within
     `recent_hours` and traffic did not move alike. `detector`: `kernel` needs ruptures."""
 
     horizon_days: float = Field(7.0, gt=0, le=90)
+    full_days: float = Field(14.0, gt=0, le=90)
     sure: float = Field(0.8, gt=0.5, lt=1)
     least_hours: float = Field(12.0, gt=0)
     factor: float = Field(1.5, gt=1)
     deviations: float = Field(5.0, gt=0)
     recent_hours: float = Field(36.0, gt=0)
     detector: Detector = "median"
-
-
-@dataclass(frozen=True)
-class Heading:
-    """Where a series is going: it reaches the bound in `seconds` (the likeliest), and within the
-    horizon with the probability `sure`. `grows` is per second."""
-
-    level: float
-    grows: float
-    seconds: float
-    sure: float
-    hours: float
 
 
 class Saturation(Strategy):
@@ -52,35 +41,51 @@ class Saturation(Strategy):
     def run(self, workload: Workload, now: float, context: Context) -> list[Suggestion]:
         found = []
         for container in workload.containers:
-            if container.memory is not None and container.memory_limit:
-                going = heading(container.memory, container.memory_limit, now, self.settings)
-                if going:
-                    found.append(
-                        self._leak(workload, container.name, container.memory_limit, going)
-                    )
+            if going := leak(container, now, self.settings):
+                found.append(self._leak(workload, container, going))
         for what, bounds in (("disk", workload.disks), ("quota", workload.quotas)):
             for name, (series, bound) in bounds.items():
-                going = heading(series, bound, now, self.settings)
+                s = self.settings
+                going = heading(
+                    series,
+                    bound,
+                    now,
+                    horizon=s.full_days * DAY,
+                    history=s.history_days * DAY,
+                    sure=s.sure,
+                    least_hours=s.least_hours,
+                )
                 if going:
                     found.append(self._full(workload, what, name, bound, going))
         return found or self._changes(workload, now)
 
-    def _leak(self, workload: Workload, container: str, limit: float, going: Heading) -> Suggestion:
-        can = workload.subject.kind in RESTARTABLE
-        reason = (
-            f"{container} has grown by {base.said_memory(going.grows * HOUR)} an hour for "
-            f"{base.said_time(going.hours * HOUR)} and reaches its limit of "
-            f"{base.said_memory(limit)} in about {base.said_time(going.seconds)}"
-            f"{'; a restart buys time until the leak is mended' if can else ''}."
+    def _leak(self, workload: Workload, container: Container, going: Heading) -> Suggestion:
+        limit = container.memory_limit or 0.0
+        # Right after the last one, another restart buys nothing.
+        can = (
+            workload.subject.kind in RESTARTABLE
+            and (going.level - going.began) / going.grows >= going.seconds
         )
+        seen = f"for {base.said_time(going.hours * HOUR)}"
+        if going.before:
+            times = "once" if going.before == 1 else f"{going.before} times"
+            seen += f", has hit its limit of {base.said_memory(limit)} {times} and does so again"
+        else:
+            seen += f" and reaches its limit of {base.said_memory(limit)}"
+        reason = (
+            f"{container.name} has grown by {base.said_memory(going.grows * HOUR)} an hour {seen} "
+            f"in about {base.said_time(going.seconds)}: that looks like a leak, which a larger "
+            f"limit puts off and does not mend"
+            f"{'; a restart buys time until it is mended' if can else ''}."
+        )
+        who = base.named(replace(workload.subject, container=container.name))
         return self._warning(
             workload,
-            container,
+            container.name,
             "memory",
             limit,
             going,
-            f"{container} of {workload.subject.name} runs out of memory in about "
-            f"{base.said_time(going.seconds)}",
+            f"{who} leaks: out of memory in about {base.said_time(going.seconds)}",
             reason,
             tool="workload_restart" if can else "",
             arguments=base.address(workload.subject) if can else {},
@@ -128,12 +133,13 @@ class Saturation(Strategy):
                 "bound": bound,
                 "grows_per_hour": going.grows * HOUR,
                 "hours_seen": going.hours,
+                "times_before": going.before,
                 "full_in_seconds": going.seconds,
             },
             bound={
                 "metric": metric,
                 "at_least": bound,
-                "seconds": self.settings.horizon_days * DAY,
+                "seconds": going.horizon,
             },
             confidence=round(going.sure, 3),
             risk="high" if soon else "medium",
@@ -151,13 +157,14 @@ class Saturation(Strategy):
                 hours = shift.hours
                 amount = base.said_cores if what == "cpu" else base.said_memory
                 kind = "CPU" if what == "cpu" else "memory"
+                subject = replace(workload.subject, container=container.name)
+                who = base.named(subject)
                 found.append(
                     Suggestion(
                         self.name,
-                        replace(workload.subject, container=container.name),
-                        title=f"{kind} of {container.name} of {workload.subject.name} changed "
-                        f"{base.said_time(hours * HOUR)} ago",
-                        reason=f"{kind} of {container.name} went from {amount(shift.of.before)} to "
+                        subject,
+                        title=f"{kind} of {who} changed {base.said_time(hours * HOUR)} ago",
+                        reason=f"{kind} of {who} went from {amount(shift.of.before)} to "
                         f"{amount(shift.of.after)} {base.said_time(hours * HOUR)} ago and stayed "
                         f"there{_traffic_said(workload)}: look at what was rolled out then; more "
                         f"replicas would not mend it.",
@@ -208,6 +215,22 @@ class Saturation(Strategy):
         return bool(np.log(max(rose, 1e-12)) > 0.5 * np.log(shift.of.after / shift.of.before))
 
 
+def leak(container: Container, now: float, settings: SaturationSettings) -> Heading | None:
+    """Where its memory is heading, if that is the limit."""
+    if container.memory is None or not container.memory_limit:
+        return None
+    return heading(
+        container.memory,
+        container.memory_limit,
+        now,
+        horizon=settings.horizon_days * DAY,
+        history=settings.history_days * DAY,
+        sure=settings.sure,
+        least_hours=settings.least_hours,
+        ended=container.oom_kills,
+    )
+
+
 @dataclass(frozen=True)
 class _When:
     of: Shift
@@ -219,42 +242,9 @@ def _higher_than_usual(values: Floats) -> bool:
     stayed where they are not, and most workloads need no closer look."""
     days = len(values) // 24
     same = values[-24 * days :].reshape(days, 24)[:, -3:]
-    usual = quietly(np.nanmedian, same[:-1], axis=0)
-    return bool(quietly(np.nanmedian, same[-1] / np.maximum(usual, 1e-12)) > 1.15)
+    usual = quantile(same[:-1], 0.5, axis=0)
+    return bool(quantile(same[-1] / np.maximum(usual, 1e-12), 0.5) > 1.15)
 
 
 def _traffic_said(workload: Workload) -> str:
     return "" if workload.traffic is None else ", and its traffic did not"
-
-
-def heading(series: Series, bound: float, now: float, settings: Any) -> Heading | None:
-    """Where it goes since its last fall (a restart, a clean-up), if that is towards `bound`."""
-    past = base.recent(series, now, settings.history_days)
-    per_hour = max(1, round(HOUR / series.step))
-    hours = coarse(past, per_hour)
-    if not np.isfinite(hours).any() or not bound > 0:
-        return None
-    filled = np.where(np.isfinite(hours), hours, np.inf)
-    falls = np.flatnonzero(filled[1:] < 0.75 * np.where(filled[:-1] < np.inf, filled[:-1], 0)) + 1
-    since = hours[falls[-1] :] if len(falls) else hours
-    known = int(np.isfinite(since).sum())
-    if known < settings.least_hours:
-        return None
-    slope, level, noise = trend(since, HOUR)
-    if not slope > 0:
-        return None
-    span = len(since) * HOUR
-    noise += 1e-3 * bound
-    # Neighbouring hours resemble each other: a quarter of them counts as samples of their own.
-    unsure = noise * sqrt(12 / max(known / 4, 2)) / span
-    if slope < 3 * unsure:
-        return None
-    # A trend is believed for three times as long as it was seen.
-    horizon = min(settings.horizon_days * DAY, 3 * span)
-    seconds = max(0.0, (bound - level) / slope)
-    reaches = level + slope * horizon
-    deviation = sqrt(noise**2 + (unsure * horizon) ** 2)
-    sure = 0.5 * (1 + erf((reaches - bound) / deviation / sqrt(2)))
-    if sure < settings.sure:
-        return None
-    return Heading(level, slope, seconds, min(sure, 0.99), float(len(since)))

@@ -49,5 +49,19 @@ def test_cpu_gives_the_busiest_pod_the_whole_and_how_many_there_were() -> None:
     assert found["", "pods"] == [2.0, 1.0]
 
 
+def test_what_is_scraped_twice_or_restarted_counts_once() -> None:
+    pod = {"namespace": "shop", "pod": "a", "container": "app"}
+    labels = [pod | {"id": "first"}, pod | {"id": "second"}]
+    values = np.array([[1.0, 1.0, NAN], [NAN, 3.0, 2.0]])
+    rows = folded(RANGES[0], Matrix(0, 300, labels, values), Owners())
+    found = {
+        key.metric: row.tolist()
+        for one in rows
+        for key, row in zip(one.keys, one.values, strict=True)
+    }
+    assert found["cpu"] == found["demand"] == [1.0, 3.0, 2.0]
+    assert found["pods"] == [1.0, 1.0, 1.0]
+
+
 def test_an_empty_answer_is_nothing() -> None:
     assert folded(RANGES[0], Matrix(0, 300, [], np.empty((0, 5))), Owners()) == []

@@ -11,8 +11,8 @@ from recommender.queries import FACTS, OWNERS, RANGES, SURVEY, Queries, among, q
 def test_one_query_asks_for_many_namespaces() -> None:
     expr = Queries().expr(RANGES[0].template, ["shop", "bank"])
     assert expr == (
-        "max by (namespace, pod, container) (rate(container_cpu_usage_seconds_total"
-        '{container!="",container!="POD",namespace=~"bank|shop"}[300s]))'
+        "rate(container_cpu_usage_seconds_total"
+        '{container!="",container!="POD",namespace=~"bank|shop"}[300s])'
     )
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from recommender.strategies import Context, make
 from tests.recommender.made import (
+    DAY,
     KINDS,
     MIB,
     NOW,
@@ -38,6 +39,36 @@ def test_a_leak_is_seen_from_its_last_restart_on():
     (found,) = run(container(memory=memory, memory_limit=800 * MIB))
     assert found.evidence["hours_seen"] == pytest.approx(48, abs=1)
     assert found.evidence["full_in_seconds"] == pytest.approx(4 * 86400, rel=0.15)
+
+
+def test_a_leak_that_began_anew_is_told_of_at_once_and_not_given_more_memory():
+    """As after a kill: three days from 200 MiB to the limit, and two hours of the next."""
+    once = leaking(3, a_day=270 * MIB)
+    memory = np.concatenate([once, once, once[:24]])
+    killed = tuple(NOW - (2 / 24 + days) * DAY for days in (0, 3))
+    known = container(memory=memory, memory_request=256 * MIB, memory_limit=GIB, oom_kills=killed)
+    (found,) = run(known)
+    assert found.evidence["times_before"] == 2
+    assert found.evidence["full_in_seconds"] == pytest.approx(2.95 * DAY, rel=0.1)
+    assert "does not mend" in found.reason
+    assert found.tool == ""  # a restart would buy nothing
+    (sized,) = make("rightsize").run(workload(known), NOW, Context()) or [None]
+    assert sized is None or not [a for a in sized.arguments if a.startswith("memory")]
+
+
+def test_a_disk_that_is_cleared_out_every_day_is_not_about_to_fill():
+    day = 30 * GIB + 20 * GIB * np.arange(PER_DAY) / PER_DAY
+    assert run(disks={"logs": (series(np.tile(day, 7)[: -PER_DAY // 2]), 100 * GIB)}) == []
+
+
+def test_what_is_killed_by_its_spikes_is_no_leak_and_gets_more_memory():
+    memory = 300 * MIB * (1 + 0.02 * noise(7))
+    memory[[-700, -400]] = 1000 * MIB
+    killed = tuple(NOW - n * 300.0 for n in (700, 400))
+    known = container(memory=memory, memory_request=512 * MIB, memory_limit=GIB, oom_kills=killed)
+    assert run(known) == []
+    (sized,) = make("rightsize").run(workload(known), NOW, Context())
+    assert "memory_limit" in sized.arguments
 
 
 def test_a_leak_that_takes_months_is_none_yet():
