@@ -241,6 +241,9 @@ class _Run:
             now = await self._look(change)
             if change.seen is not None and same(now, change.seen):
                 return None
+            if change.verb == "create" and not await self._is_ours(change):
+                await self.ledger.record(self.call_id, id, "refused")
+                return None
             whole = canonical(now.value) == canonical(self.writes(change.ref).intended(change))
             if change.atomic or whole:
                 await self.ledger.record(self.call_id, id, "applied", now)
@@ -345,6 +348,13 @@ class _Run:
     async def _look(self, change: Change) -> Seen:
         try:
             return await self._patiently(lambda: self.writes(change.ref).observe(change))
+        except ToolError as error:
+            raise Unknown(error) from error
+
+    async def _is_ours(self, change: Change) -> bool:
+        try:
+            writes = self.writes(change.ref)
+            return await self._patiently(lambda: writes.is_ours(change, self.call_id))
         except ToolError as error:
             raise Unknown(error) from error
 

@@ -8,7 +8,7 @@ from typing import Any
 from server.executor import settling
 from tools.backends.kubernetes import Api, Identity
 from tools.backends.kubernetes.cluster import KubeCluster
-from tools.backends.kubernetes.fields import CALL, difference, veiled
+from tools.backends.kubernetes.fields import CALL, MANAGER, difference, veiled
 from tools.backends.kubernetes.observing import look, seen
 from tools.backends.kubernetes.writing import request_for, send
 from tools.errors import Code, ToolError
@@ -66,6 +66,12 @@ class KubeWrites(KubeCluster):
 
     def took_effect(self, change: Change, left: Seen) -> bool:
         return settling.at_once(change)
+
+    async def is_ours(self, change: Change, call_id: str) -> bool:
+        metadata = (await self.find(change.ref) or {}).get("metadata") or {}
+        if isinstance(change, Create):
+            return (metadata.get("annotations") or {}).get(CALL) == call_id
+        return any(by.get("manager") == MANAGER for by in metadata.get("managedFields") or ())
 
     async def settled(self, change: Change) -> str:
         return await settling.settled(self, change)

@@ -23,6 +23,11 @@ class Writes(Looks, Protocol):
         `settled` need not be asked."""
         ...
 
+    async def is_ours(self, change: Change, call_id: str) -> bool:
+        """May what is there be of this call's making? Asked of a change that was to make it new and
+        was sent without an answer."""
+        ...
+
     async def settled(self, change: Change) -> str:
         """Empty when the change has taken effect (rollout done, namespace gone, role visible),
         else a line on what is being waited for. Raises when it never will."""

@@ -33,6 +33,7 @@ class Shelf:
         self.blind: bool = False
         self.unsettled: dict[str, int] = {}
         self.at_once: set[str] = set()
+        self.theirs: set[str] = set()
 
     async def observe(self, change: Change) -> Seen:
         if self.blind:
@@ -71,6 +72,9 @@ class Shelf:
             self.blind = True
             raise ToolError(Code.UNAVAILABLE, "connection reset", lost=True)
         return Seen(uid="1", value=self.things.get(name))
+
+    async def is_ours(self, change: Change, call_id: str) -> bool:
+        return change.ref.name not in self.theirs
 
     def took_effect(self, change: Change, left: Seen) -> bool:
         return change.ref.name in self.at_once
@@ -336,3 +340,13 @@ async def test_what_is_seen_to_have_taken_effect_is_not_asked_after(ledger: Ledg
     ended = await carry(ledger, shelf, UNDOABLE)
     assert ended.state == "succeeded"
     assert shelf.unsettled == {"a": 2, "b": 2, "c": -1}
+
+
+async def test_what_somebody_else_made_before_ours_was_sent_is_left_alone(ledger: Ledger) -> None:
+    shelf = Shelf(BEFORE)
+    shelf.faults[0] = "die before"
+    await die(ledger, shelf, UNDOABLE)
+    shelf.things["a"] = {"v": "theirs"}
+    shelf.theirs.add("a")
+    assert (await carry(ledger, shelf, UNDOABLE)).state == "failed"
+    assert shelf.things == BEFORE | {"a": {"v": "theirs"}}

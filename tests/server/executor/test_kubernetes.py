@@ -300,3 +300,25 @@ async def test_what_somebody_else_put_there_first_is_not_applied_over(kube: Any)
         assert (await cluster.get(change.ref))["data"] == {"a": "7"}
     finally:
         await cluster.apply(await planned(cluster, Delete(id="n", ref=ref)), "call-1")
+
+
+async def test_what_we_made_is_told_from_what_another_made_of_the_same_name(
+    kube: Any, namespace: str
+) -> None:
+    cluster = KubeWrites(kube.api)
+    applied = settings(cluster, namespace, a="1")
+    created = Create(id="c", ref=cluster.ref("batch/v1/Job", "once", namespace), body=job())
+    for change in (applied, created):
+        assert not await cluster.is_ours(change, "call-1"), "it is not there"
+        await by(cluster, change.ref, "user", change.body)
+        assert not await cluster.is_ours(change, "call-1")
+        gone = await planned(cluster, Delete(id="d", ref=change.ref))
+        await cluster.apply(gone, "call-1")
+        await until(lambda c=change: _gone(cluster, c))
+        await cluster.apply(await planned(cluster, change), "call-1")
+        assert await cluster.is_ours(change, "call-1")
+    assert not await cluster.is_ours(created, "call-2")
+
+
+async def _gone(cluster: KubeWrites, change: Change) -> bool:
+    return await cluster.find(change.ref) is None
