@@ -1,10 +1,12 @@
 """`pilothouse` as processes of their own."""
 
 import asyncio
+import ctypes
 import json
 import multiprocessing
 import os
 import signal
+import struct
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +56,8 @@ _forks.set_forkserver_preload(
 
 
 def _main(log: str, words: tuple[str, ...], variables: dict[str, str]) -> None:
+    if os.geteuid() == 0:
+        _be_no_exception()
     out = os.open(log, os.O_WRONLY | os.O_CREAT)
     for number in (1, 2):
         os.dup2(out, number)
@@ -62,6 +66,13 @@ def _main(log: str, words: tuple[str, ...], variables: dict[str, str]) -> None:
     os.chdir(variables["HOME"])
     sys.argv = ["pilothouse", *words]
     start.main()
+
+
+def _be_no_exception() -> None:
+    """Give up what lets root write to what is read-only: all of its capabilities."""
+    header = struct.pack("Ii", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, of this process
+    if ctypes.CDLL(None, use_errno=True).capset(header, bytes(24)):
+        raise OSError(ctypes.get_errno(), "capset")
 
 
 @dataclass
