@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from server.app import App, open_app
+from server.identity import Identity
 from server.settings import Settings, load
 from tools.calls import Caller, Grant, Outcome, Role, State
 
@@ -72,9 +74,10 @@ def settings(state: Path, kubeconfig: str, aws_url: str, **options: Any) -> Sett
 @asynccontextmanager
 async def opened(settings: Settings, **options: Any) -> AsyncIterator[House]:
     """People of the house are believed without tokens: tokens have tests of their own."""
-    async with open_app(settings, **options) as app:
-        app.local_gate.still = lambda caller: caller
-        yield House(app)
+    # From the start: what a stop or a crash left is taken up there and then.
+    with mock.patch.object(Identity, "still", lambda self, caller: caller):
+        async with open_app(settings, **options) as app:
+            yield House(app)
 
 
 def changes(outcome: Outcome) -> Mapping[str, Any]:
