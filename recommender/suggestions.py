@@ -99,6 +99,8 @@ class Suggestions:
     def __init__(self, run: Run, clock: Callable[[], float] = time.time) -> None:
         self.run = run
         self.clock = clock
+        # Told of each that was moved.
+        self.moved: Callable[[Recommendation], None] = lambda one: None
 
     async def open(self) -> None:
         """Make the tables. Whatever somebody was about to apply when the process ended, before
@@ -168,6 +170,15 @@ class Suggestions:
         page = rows[:limit]
         more = cursor_of(sort, page[-1]["key"], page[-1]["id"]) if len(rows) > limit else ""
         return Page([_recommendation(row) for row in page], more)
+
+    async def since(self, moment: float, most: int = 1000) -> Sequence[Recommendation]:
+        """Those that were opened, replaced or withdrawn since then."""
+        fresh = (s.created >= moment) | (
+            (s.updated >= moment) & s.state.in_(("replaced", "withdrawn"))
+        )
+        query = sa.select(suggestions, self._shown().label("shown")).where(fresh).limit(most)
+        rows = await self.run(lambda c: c.execute(query).mappings().all())
+        return [_recommendation(row) for row in rows]
 
     async def get(self, id: str) -> Recommendation:
         """The one of this id, or the only one whose id begins so (`rec-` may be left out)."""
@@ -336,6 +347,7 @@ class Suggestions:
                 if now.replaced_by
                 else "Read it again, or analyze anew.",
             )
+        self.moved(now)
         return now
 
 

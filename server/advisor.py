@@ -69,6 +69,9 @@ class Advisor:
         self._clock = clock
         self._every_s = every_s
         self._currency = currency
+        # Told of each suggestion that is new or has changed.
+        self.changed: Callable[[Recommendation], None] = lambda one: None
+        suggestions.moved = lambda one: self.changed(self._shown(one))
         self._one_at_a_time = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self.settling: set[asyncio.Task[None]] = set()
@@ -170,6 +173,8 @@ class Advisor:
                 covered = advice.covered if read.status == "whole" else set()
                 with as_tool_errors():
                     recorded = await self.suggestions.record(advice.found, covered, run_id, now)
+                    for one in await self.suggestions.since(now):
+                        self.changed(self._shown(one))
                 record = await self.runs.end(
                     run_id,
                     seen={"series": read.series, "points": read.points, "requests": read.requests},

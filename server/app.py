@@ -23,6 +23,7 @@ from server.audit import Audit
 from server.doors.http import LOOPBACK, Guard
 from server.doors.rest import Inside, Local, rest_app
 from server.doors.web.sessions import Sessions
+from server.events import Hub
 from server.executor.engine import Engine
 from server.executor.ledger import Ledger
 from server.gate import Limits as GateLimits
@@ -38,6 +39,7 @@ from server.reach import Backends
 from server.records import Records
 from server.settings import Settings
 from server.talking import make_agent
+from server.telling import Teller
 from server.trail import Trail
 from server.world import aws_is_configured
 from tools.calls import Caller, Gate, State
@@ -61,6 +63,7 @@ class App:
     local_gate: LocalGate
     metrics: Metrics
     health: Health
+    events: Hub
     stopping: bool = False
 
     def __post_init__(self) -> None:
@@ -127,6 +130,7 @@ class App:
                 origins=self.settings.allowed_origins,
                 signed_in=sessions.caller_of_api,
                 conversations=self.agent,
+                events=self.events,
             )
         )
         if local is None:
@@ -157,6 +161,7 @@ class App:
             self.stopping = True
             await self.agent.stop()
             await self.local_gate.stop(self.settings.limits.grace_s)
+            self.events.close()
 
 
 @asynccontextmanager
@@ -210,7 +215,12 @@ async def open_app(
                 sole_operator=settings.approvals.sole_operator,
             ),
         )
-        app = App(settings, journal, identity, backends, gate, Metrics(), health)
+        app = App(settings, journal, identity, backends, gate, Metrics(), health, Hub())
+        teller = Teller(app.events, records, tenants, advice and advice[1])
+        teller.start()
+        stack.push_async_callback(teller.stop)
+        if advice:
+            advice[0].changed = teller.recommended
         announcer.start()
         stack.push_async_callback(announcer.stop)
         # Last of all: who waited for a call until now is on record, too.

@@ -138,19 +138,13 @@ class Decisions:
 
     async def call(self, id: str) -> Call:
         found = await self.records.find(id)
-        if found is None or not self._sees(found):
+        if found is None or not self.caller.sees(
+            found.tenant, found.tenant_uid, found.caller.person
+        ):
             raise ToolError(
                 Code.NOT_FOUND, f"There is no call {id!r}.", "call_list shows those you may see."
             )
         return found
-
-    def _sees(self, call: Call) -> bool:
-        grant = self.caller.grants.get(call.tenant)
-        return (
-            self.caller.operator
-            or call.caller.person == self.caller.person
-            or (grant is not None and grant.uid == call.tenant_uid)
-        )
 
     async def _may(self, call: Call) -> Sequence[str]:
         if self.caller.agent or self.caller.read_only or call.plan is None:

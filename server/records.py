@@ -101,6 +101,9 @@ class Records:
     def __init__(self, journal: Journal, clock: Callable[[], datetime]) -> None:
         self.journal = journal
         self.clock = clock
+        # Told of each call that is there from now on, and of each move.
+        self.added: Callable[[Call], None] = lambda call: None
+        self.moved: Callable[[str, State, Mapping[str, Any]], None] = lambda id, to, fields: None
 
     async def add(self, call: Call, *, along: Along | None = None) -> None:
         """`along` is written in the same transaction."""
@@ -112,6 +115,7 @@ class Records:
                 along(connection)
 
         await self.journal.run(work)
+        self.added(call)
 
     async def move(
         self,
@@ -140,7 +144,10 @@ class Records:
                 along(connection)
             return bool(connection.execute(statement).all())
 
-        return await self.journal.run(work)
+        moved = await self.journal.run(work)
+        if moved:
+            self.moved(id, to, fields)
+        return moved
 
     async def find(self, id: str) -> Call | None:
         """The call of this id, or the only one whose id begins so (three letters or more)."""

@@ -78,7 +78,7 @@ async def served(app: Any, listener: socket.socket, grace_s: float) -> AsyncIter
         log_config=None,
         proxy_headers=False,
         server_header=False,
-        ws="none",
+        ws=_websocket,  # type: ignore[arg-type]  # called as a class is
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=round(grace_s + LEEWAY_S),
     )
@@ -94,6 +94,13 @@ async def served(app: Any, listener: socket.socket, grace_s: float) -> AsyncIter
         with suppress(asyncio.CancelledError):
             await task
         listener.close()
+
+
+def _websocket(**given: Any) -> Any:
+    """What serves a connection that is to be a WebSocket; loaded with the first of them."""
+    from server.websockets import WebSocketProtocol
+
+    return WebSocketProtocol(**given)
 
 
 class Serving:

@@ -49,6 +49,15 @@ class Caller(BaseModel):
     read_only: bool = False
     toolsets: frozenset[str] | None = None
 
+    def sees(self, tenant: str, tenant_uid: str, person: str = "") -> bool:
+        """May they see what is of this tenant, and of this person?"""
+        grant = self.grants.get(tenant)
+        return (
+            self.operator
+            or (bool(person) and person == self.person)
+            or (grant is not None and grant.uid == tenant_uid)
+        )
+
     @classmethod
     def of(cls, subject: str, **fields: Any) -> "Caller":
         return cls(subject=subject, person=fields.pop("person", subject), **fields)

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from tools.calls import Problem
 from tools.errors import Code, ToolError
@@ -87,10 +88,13 @@ class Guard:
         self.most_body = most_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = _headers(scope.get("headers", ()))
+        if scope["type"] == "websocket" and (refused := self._refused(scope["path"], headers)):
+            await WebSocket(scope, receive, send).send_denial_response(refused)
+            return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = _headers(scope["headers"])
         given = headers.get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         started = False

@@ -7,7 +7,9 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.responses import JSONResponse, Response
+from starlette.routing import WebSocketRoute
 
+from server.doors import live
 from server.doors.http import broken, problem, too_large
 from server.doors.rest.calling import NDJSON, call_tool
 from server.doors.rest.description import description
@@ -34,9 +36,9 @@ def rest_app(inside: Inside) -> FastAPI:
     app.add_exception_handler(HTTPException, _no_such_page)
     app.add_exception_handler(Exception, _fault)
     # Lines are to arrive as they are told, and not when enough of them came together.
-    live = (*DEFAULT_EXCLUDED_CONTENT_TYPES, NDJSON)
+    lines = (*DEFAULT_EXCLUDED_CONTENT_TYPES, NDJSON)
     app.add_middleware(
-        GZipMiddleware, minimum_size=GZIP_FROM, compresslevel=5, exclude_content_types=live
+        GZipMiddleware, minimum_size=GZIP_FROM, compresslevel=5, exclude_content_types=lines
     )
     if inside.origins:
         app.add_middleware(
@@ -61,6 +63,9 @@ def rest_app(inside: Inside) -> FastAPI:
         return JSONResponse({"tools": [info.model_dump(mode="json") for info in shown]})
 
     app.add_route("/api/v1/tools/{name}", partial(call_tool, inside), ["POST"])
+    if inside.events:
+        app.add_route("/api/v1/events", partial(live.events, inside), ["GET"])
+        app.router.routes.append(WebSocketRoute("/ws", partial(live.websocket, inside)))
     for one in PAGES:
         app.add_route(one.path, partial(one.serve, inside), [one.method])
     return app

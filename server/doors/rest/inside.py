@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import HTTPConnection
 
 from chatops.conversation import Conversations
+from server.events import Hub
 from tools.calls import AGENT_DOORS, Caller, Gate
 from tools.errors import Code, ToolError
 
@@ -33,6 +34,7 @@ class Inside:
     origins: Sequence[str] = ()
     signed_in: Callable[[HTTPConnection], Awaitable[Caller | None]] | None = None
     conversations: Conversations | None = None
+    events: Hub | None = None
 
 
 @dataclass
