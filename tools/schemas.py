@@ -12,7 +12,8 @@ def compact(schema: dict[str, Any]) -> dict[str, Any]:
     """The same schema without titles, defaults, `null` alternatives, references used once, and
     the docstrings of models (those are for us; a field's own description stays).
 
-    What may be null is left out instead of being null, so it is not required either.
+    A field that may be null is left out instead of being null, so it is not required either. Among
+    the items of a list, null has a place, and stays.
     """
     definitions = {
         name: {k: v for k, v in definition.items() if k != "description"}
@@ -67,7 +68,10 @@ def _shrink(node: Any, definitions: dict[str, Any], once: set[str]) -> Any:
             return _shrink(some[0] | rest, definitions, once)
     small = {}
     for key, value in node.items():
-        if key == "properties":
+        if key == "items" and _nullable(value):
+            options = [_shrink(o, definitions, once) for o in value["anyOf"]]
+            small[key] = {"anyOf": options}
+        elif key == "properties":
             small[key] = {n: _shrink(p, definitions, once) for n, p in value.items()}
         elif key == "required":
             needed = [n for n in value if not _nullable(node["properties"].get(n, {}))]

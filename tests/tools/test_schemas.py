@@ -2,6 +2,7 @@ from enum import StrEnum
 from typing import Any
 
 import jsonschema
+import pytest
 from pydantic import BaseModel, Field
 
 from tools.calls import Outcome
@@ -91,3 +92,13 @@ def test_an_outcome_fits_its_compact_schema():
     schema = compact(Outcome.model_json_schema(mode="serialization"))
     outcome = Outcome(state="succeeded", tool="x_y", answer={"a": 1})
     jsonschema.validate(without_nulls(outcome.model_dump(mode="json")), schema)
+
+
+def test_null_keeps_its_place_among_the_items_of_a_list():
+    class Course(BaseModel):
+        values: list[float | None]
+
+    schema = compact(Course.model_json_schema(mode="serialization"))
+    jsonschema.validate({"values": [1.5, None]}, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"values": ["x"]}, schema)
