@@ -158,6 +158,21 @@ def tools(
 
 @app.command()
 @taking(SERVER, STATE)
+def chat(
+    where: Where,
+    message: Annotated[
+        str | None, typer.Argument(help="one question; without it you are asked, line by line")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Talk to the agent. Ctrl-C ends an answer, Ctrl-D the conversation."""
+    from server.commands import chatting, running
+
+    running.run(chatting.chat(message, json, **where))
+
+
+@app.command()
+@taking(SERVER, STATE)
 def analyze(
     where: Where,
     tenant: Annotated[str, typer.Option(help="one tenant; else all")] = "",

@@ -93,6 +93,12 @@ class Connection:
             except ToolError as error:
                 return _failure(tool, error)
 
+    async def owner(self) -> RemoteGate:
+        """The owner of the state as another process has it, also where that is this one. Raises
+        `ToolError`."""
+        await self._reach()
+        return RemoteGate(self._settings.state / SOCKET, self._token)
+
     async def stream(
         self, caller: Caller, tool: str, arguments: Mapping[str, Any]
     ) -> AsyncIterator[dict[str, Any]]:

@@ -114,6 +114,26 @@ class RemoteGate:
                 raise _error(problem)
             yield piece
 
+    async def events(
+        self, path: str, caller: Caller, body: Mapping[str, Any]
+    ) -> AsyncIterator[dict[str, Any]]:
+        """What a path tells event by event (SSE). Raises `ToolError`."""
+        import httpx
+
+        headers = self._headers(caller) | {"Accept": "text/event-stream"}
+        try:
+            async with self._connected().stream("POST", path, headers=headers, json=body) as answer:
+                if not answer.is_success:
+                    await answer.aread()
+                    raise _error(_problem(answer))
+                async for line in answer.aiter_lines():
+                    if line.startswith("data: "):
+                        with _as_ours(self.where):
+                            event = dict(json.loads(line.removeprefix("data: ")))
+                        yield event
+        except httpx.HTTPError as error:
+            raise _unreached(self.where, error) from error
+
     async def get(self, path: str, caller: Caller | None = None) -> dict[str, Any]:
         """A page of the server's as JSON. Raises `ToolError`."""
         headers = self._headers(caller) if caller else {}
