@@ -38,6 +38,7 @@ from server.policy import Policy, PolicyError
 from server.reach import Backends
 from server.records import Records
 from server.settings import Settings
+from server.shipping import Shipper
 from server.talking import make_agent
 from server.telling import Teller
 from server.trail import Trail
@@ -221,6 +222,9 @@ async def open_app(
         stack.push_async_callback(teller.stop)
         if advice:
             advice[0].changed = teller.recommended
+        shipper = Shipper(records, settings.loki)
+        shipper.start()
+        stack.push_async_callback(shipper.stop)
         announcer.start()
         stack.push_async_callback(announcer.stop)
         # Last of all: who waited for a call until now is on record, too.

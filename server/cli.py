@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 token_app = typer.Typer(help="Who may come in.", no_args_is_help=True)
 app.add_typer(token_app, name="token")
+audit_app = typer.Typer(help="Who did what.", no_args_is_help=True)
+app.add_typer(audit_app, name="audit")
 
 # Each of these is a setting too, and a PILOTHOUSE_ variable.
 STATE: dict[str, Any] = {
@@ -60,6 +62,12 @@ class Output(StrEnum):
     csv = "csv"
     html = "html"
     yaml = "yaml"
+
+
+class Export(StrEnum):
+    jsonl = "jsonl"
+    csv = "csv"
+    parquet = "parquet"
 
 
 Where = Mapping[str, Any]
@@ -360,6 +368,37 @@ def token_revoke(
     from server.commands import running, tokens
 
     running.run(tokens.revoke(id, **where))
+
+
+@audit_app.command("verify")
+@taking(SERVER, STATE)
+def audit_verify(where: Where, json: AsJson = False) -> None:
+    """Look whether any record was changed, removed or moved. Ends with 1 if one was."""
+    from server.commands import auditing, running
+
+    running.run(auditing.verify(json, **where))
+
+
+@audit_app.command("export")
+@taking(SERVER, STATE)
+def audit_export(
+    where: Where,
+    output: Annotated[Path | None, typer.Option(help="a file; else standard output")] = None,
+    format: Annotated[Export, typer.Option(help="what to write it as")] = Export.jsonl,
+    type: Annotated[str, typer.Option(help="a tool, its group, or write")] = "",
+    status: Annotated[str, typer.Option(help="a state, such as denied")] = "",
+    tenant: Annotated[str, typer.Option(help="of one tenant")] = "",
+    subject: Annotated[str, typer.Option(help="by or for one person")] = "",
+    since: Annotated[str, typer.Option(help="2h, 7d, or an ISO time")] = "",
+    until: Annotated[str, typer.Option(help="the same")] = "",
+    text: Annotated[str, typer.Option(help="anywhere in a record")] = "",
+) -> None:
+    """Write the audit trail out, newest first."""
+    from server.commands import auditing, running
+
+    filters = {"type": type, "status": status, "tenant": tenant, "subject": subject}
+    filters |= {"since": since, "until": until, "text": text}
+    running.run(auditing.export(output, format.value, filters, **where))
 
 
 def _version(wanted: bool) -> None:

@@ -82,6 +82,13 @@ class Prices(Part):
     currency: str = Field("USD", max_length=8, description="what they are in")
 
 
+def is_http(url: str) -> str:
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise ValueError("a URL begins with http:// or https://, and has a host")
+    return url
+
+
 class Webhook(Part):
     """Who is told of a call that waits for somebody."""
 
@@ -92,13 +99,7 @@ class Webhook(Part):
         "Webhooks), or any text",
     )
 
-    @field_validator("url")
-    @classmethod
-    def _is_one(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if url and (parts.scheme not in ("http", "https") or not parts.hostname):
-            raise ValueError("a URL begins with http:// or https://, and has a host")
-        return url
+    _is_one = field_validator("url")(is_http)
 
     @field_validator("secret")
     @classmethod
@@ -138,6 +139,19 @@ class Chat(Part):
     at_once: int = Field(8, ge=1, le=200, description="questions that are answered side by side")
     conversations: int = Field(1000, ge=1, description="conversations kept, in memory")
     keep_h: float = Field(24, gt=0, description="hours a conversation is kept after its last word")
+
+
+class LokiConfig(Part):
+    """A Loki that the audit trail is shipped to."""
+
+    url: str = Field("", description="its URL; nothing is shipped if empty")
+    tenant: str = Field("", description="the tenant there (`X-Scope-OrgID`)")
+    token: SecretStr = Field(SecretStr(""), description="bearer token")
+    user: str = Field("", description="user name, for basic authentication")
+    password: SecretStr = Field(SecretStr(""), description="password, for basic authentication")
+    labels: dict[str, str] = Field({}, description="labels beside `service_name` and `kind`")
+
+    _is_one = field_validator("url")(is_http)
 
 
 class Approvals(Part):
@@ -226,6 +240,7 @@ class Settings(BaseSettings):
     people: People = People()
     tls: Tls = Tls()
     webhook: Webhook = Webhook()
+    loki: LokiConfig = LokiConfig()
     approvals: Approvals = Approvals()
     chat: Chat = Chat()
     limits: Limits = Limits()

@@ -228,6 +228,21 @@ def test_tokens_are_made_listed_and_revoked_by_an_operator(sh: Shell) -> None:
     assert "unauthenticated" in sh("call", "workload_list", who="uma", code=1)
 
 
+def test_the_audit_trail_is_verified_and_exported_whole(sh: Shell, tmp_path: Path) -> None:
+    from pyarrow import parquet  # type: ignore[import-untyped]
+
+    sh("calls", who="oscar")
+    assert "The trail is whole." in sh("audit", "verify", who="oscar")
+    lines = sh("audit", "export", "--subject", "oscar", who="oscar").splitlines()
+    assert {json.loads(line)["subject"] for line in lines} == {"oscar"}
+    file = tmp_path / "trail.parquet"
+    sh("audit", "export", "--format", "parquet", "--output", str(file), who="oscar")
+    table = parquet.read_table(file)
+    assert table.num_rows > len(lines)
+    assert table["seq"].to_pylist() == sorted(table["seq"].to_pylist(), reverse=True)
+    assert {len(hash) for hash in table["hash"].to_pylist()} == {64}
+
+
 def test_doctor_finds_the_demo_well_and_says_what_another_place_lacks(
     demo: Demo, tmp_path: Path
 ) -> None:
