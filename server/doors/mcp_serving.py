@@ -21,7 +21,6 @@ from starlette.requests import HTTPConnection
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.doors.http import problem
 from server.doors.mcp import Request, mcp_server
 from tools.calls import Caller, Gate, Outcome, Problem, Progress, State, ToolInfo
 from tools.errors import Code, ToolError
@@ -124,6 +123,8 @@ class _Bearer:
         await self._app(scope, receive, send)
 
     def _refuse(self, error: ToolError, came_with_one: bool) -> ASGIApp:
+        from server.doors.http import problem  # over stdio nobody needs what it brings
+
         answer = problem(error)
         if error.code is Code.UNAUTHENTICATED:
             said = {"resource_metadata": self._metadata} if self._metadata else {}
