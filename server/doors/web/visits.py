@@ -109,6 +109,11 @@ class Visit:
         """What stands in a field: what was typed, where its form comes back."""
         return self.form.one(name) if self.form.one("form") == form else default
 
+    def at_form(self) -> bool:
+        """Does the form that was sent stand on its page, to say there what came of it?"""
+        sent = self.form
+        return bool(sent.one("form")) and self.may(sent.one("tool"), sent.one("a.tenant"))
+
     def key(self) -> str:
         return secrets.token_urlsafe(12)
 

@@ -3,7 +3,7 @@
 "use strict";
 
 document.documentElement.classList.add("js");
-const QUIET_MS = 250, AGAIN_MS = 3000, MOST_LOG = 400_000;
+const QUIET_MS = 250, AGAIN_MS = 5000, MOST_LOG = 400_000;
 
 function localTimes(root) {
   const today = new Date().toDateString();
@@ -94,8 +94,7 @@ function listen() {
 
 function keepUp() {
   const every = parts().find((part) => part.dataset.poll)?.dataset.poll;
-  const off = !events || events.readyState !== EventSource.OPEN;
-  if (every && off) refresh();
+  if (parts().length && events?.readyState !== EventSource.OPEN) refresh();
   setTimeout(keepUp, every ? every * 1000 : AGAIN_MS);
 }
 
@@ -152,4 +151,4 @@ document.querySelectorAll("[data-follow]").forEach(follow);
 document.querySelector(".preview, form .problem")?.scrollIntoView({ block: "nearest" });
 document.addEventListener("visibilitychange", () => { listen(); if (!document.hidden) refreshSoon(); });
 listen();
-keepUp();
+setTimeout(keepUp, QUIET_MS * 4);

@@ -1,0 +1,225 @@
+"""Signing in, and what keeps other sites and other people out, over real sockets."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from server.demo import Demo
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+MOST_BYTES = 60_000
+
+
+@asynccontextmanager
+async def visitor(demo: Demo, who: str = "", **headers: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=demo.url, headers=headers, timeout=30) as client:
+        if who:
+            signed_in = await sign_in(client, demo.tokens[who])
+            assert signed_in.status_code == 303, signed_in.text
+        yield client
+
+
+async def sign_in(client: httpx.AsyncClient, token: str, **more: str) -> httpx.Response:
+    form = {"csrf": secret(await client.get("/signin")), "token": token, "next": "/"}
+    return await client.post("/signin", data=form | more)
+
+
+def secret(page: httpx.Response) -> str:
+    return re.findall(r'name="csrf" value="([0-9a-f]{64})"', page.text)[0]
+
+
+def scale(page: httpx.Response, **more: str) -> dict[str, str]:
+    """The form that scales acme's web, as its page has it."""
+    form = {"csrf": secret(page), "form": "scale", "tool": "workload_scale", "a.replicas": "3"}
+    return form | {"a.tenant": "acme", "a.kind": "Deployment", "a.name": "web"} | more
+
+
+WEB = "/workloads/acme/Deployment/web"
+
+
+async def test_who_has_not_signed_in_is_asked_to_and_comes_back_to_where_they_were(
+    demo: Demo,
+) -> None:
+    async with visitor(demo) as client:
+        sent = await client.get("/approvals?next=x")
+        assert sent.status_code == 303
+        assert sent.headers["location"] == "/signin?next=%2Fapprovals%3Fnext%3Dx"
+        asked = await client.get(sent.headers["location"])
+        assert 'value="/approvals?next=x"' in asked.text
+        there = await sign_in(client, demo.tokens["vera"], next="/approvals?next=x")
+        assert there.headers["location"] == "/approvals?next=x"
+
+
+@pytest.mark.parametrize("to", ["//evil.example", "https://evil.example", "/\\evil.example", ""])
+async def test_signing_in_leads_to_no_other_site(demo: Demo, to: str) -> None:
+    async with visitor(demo) as client:
+        there = await sign_in(client, demo.tokens["vera"], next=to)
+        assert there.headers["location"] == "/"
+
+
+async def test_the_cookie_is_out_of_reach_of_scripts_and_of_other_sites(demo: Demo) -> None:
+    async with visitor(demo) as client:
+        plain = await sign_in(client, demo.tokens["vera"])
+    async with visitor(demo, **{"x-forwarded-proto": "https"}) as client:
+        sealed = await sign_in(client, demo.tokens["vera"])
+    cookie = next(c for c in plain.headers.get_list("set-cookie") if c.startswith("pilothouse="))
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert demo.tokens["vera"] not in cookie
+    assert "Secure" in sealed.headers["set-cookie"]
+
+
+async def test_a_token_that_lets_nobody_in_does_not_here(demo: Demo) -> None:
+    async with visitor(demo) as client:
+        refused = await sign_in(client, "ph_" + "x" * 43)
+        assert refused.status_code == 401
+        assert "unknown, expired or revoked" in refused.text
+        assert (await client.get("/")).status_code == 303
+
+
+@pytest.mark.parametrize("change", ["a", "b"])
+async def test_a_cookie_that_was_tampered_with_lets_nobody_in(demo: Demo, change: str) -> None:
+    async with visitor(demo, "vera") as client:
+        cookie = client.cookies["pilothouse"]
+        sha256, until, seal = cookie.split(".")
+        forged = {"a": f"{sha256}.{int(until) + 1}.{seal}", "b": f"{'0' * 64}.{until}.{seal}"}
+        client.cookies.set("pilothouse", forged[change], domain="127.0.0.1")
+        client.cookies.jar.clear()
+        headers = {"cookie": f"pilothouse={forged[change]}"}
+        assert (await client.get("/", headers=headers)).status_code == 303
+
+
+async def test_revoking_the_token_ends_the_session(demo: Demo, call: Any) -> None:
+    from server.identity import new_token
+
+    token, sha256 = new_token()
+    made = await call("olivia", "token_create", sha256=sha256, subject="guest", operator=True)
+    async with visitor(demo) as client:
+        await sign_in(client, token)
+        assert (await client.get("/")).status_code == 200
+        await call("olivia", "token_revoke", id=made["answer"]["id"])
+        assert (await client.get("/")).status_code == 303
+
+
+async def test_a_form_without_this_browsers_secret_does_nothing(demo: Demo) -> None:
+    async with visitor(demo, "ada") as client, visitor(demo, "ada") as other:
+        page, elsewhere = await client.get(WEB), await other.get(WEB)
+        for csrf in ("", "0" * 64):
+            assert (await client.post(WEB, data=scale(page, csrf=csrf))).status_code == 403
+        signed_out = await visitor_secret(demo)
+        assert (await client.post(WEB, data=scale(page, csrf=signed_out))).status_code == 403
+        assert secret(page) == secret(elsewhere) or client.cookies != other.cookies
+
+
+async def visitor_secret(demo: Demo) -> str:
+    async with visitor(demo) as client:
+        return secret(await client.get("/signin"))
+
+
+async def test_a_form_from_another_site_does_nothing(demo: Demo) -> None:
+    async with visitor(demo, "ada") as client:
+        page = await client.get(WEB)
+        headers = {"origin": "https://evil.example"}
+        refused = await client.post(WEB, data=scale(page), headers=headers)
+        assert refused.status_code == 403
+
+
+async def test_a_session_reads_the_api_and_changes_nothing_there_without_the_secret(
+    demo: Demo,
+) -> None:
+    async with visitor(demo, "ada") as client:
+        known = await client.get("/api/v1/caller")
+        assert known.json()["subject"] == "ada"
+        assert known.json()["door"] == "web"
+        path = "/api/v1/tools/tenant_list"
+        assert (await client.post(path, json={})).status_code == 401
+        headers = {"x-pilothouse-csrf": secret(await client.get("/"))}
+        assert (await client.post(path, json={}, headers=headers)).status_code == 200
+
+
+async def test_a_double_click_is_one_call(demo: Demo, call: Any) -> None:
+    async with visitor(demo, "ada") as client:
+        page = await client.get(WEB)
+        form = scale(page, key="once", **{"a.replicas": "4"})
+        first, second = [await client.post(WEB, data=form) for _ in range(2)]
+        assert first.status_code == 303
+        assert first.headers["location"] == second.headers["location"]
+        seen = await client.get(first.headers["location"])
+        assert "through this page" in seen.text
+
+
+async def test_what_was_refused_is_said_at_its_form_with_what_was_typed(demo: Demo) -> None:
+    async with visitor(demo, "ada") as client:
+        page = await client.get(WEB)
+        refused = await client.post(WEB, data=scale(page, **{"a.replicas": "many"}))
+        assert refused.status_code == 400
+        form = refused.text.split('id="scale"')[1].split("</form>")[0]
+        assert 'value="many"' in form
+        assert "replicas" in form.split('class="problem"')[1]
+
+
+async def test_a_viewer_has_no_buttons_and_is_refused_anyhow(demo: Demo) -> None:
+    async with visitor(demo, "vera") as client:
+        page = await client.get(WEB)
+        assert 'id="scale"' not in page.text
+        refused = await client.post(WEB, data=scale(page))
+        assert refused.status_code == 403
+        assert "permission_denied" in refused.text
+
+
+async def test_of_other_tenants_a_viewer_sees_nothing(demo: Demo) -> None:
+    async with visitor(demo, "vera") as client:
+        assert "globex" not in (await client.get("/")).text
+        assert (await client.get("/tenants/globex")).status_code in (403, 404)
+        assert (await client.get("/workloads/globex/Deployment/shop")).status_code in (403, 404)
+
+
+async def test_every_page_forbids_what_it_does_not_need(demo: Demo) -> None:
+    async with visitor(demo, "olivia") as client:
+        for path in ("/", "/signin", "/tenants/nobody", "/audit"):
+            policy = (await client.get(path)).headers["content-security-policy"]
+            assert "default-src 'none'" in policy
+            assert "frame-ancestors 'none'" in policy
+            assert "unsafe" not in policy
+            page = (await client.get(path)).text
+            assert not re.search(r"<script(?![^>]*src=)|\sstyle=|\son\w+=|https?://", page)
+
+
+async def test_the_first_view_is_small(demo: Demo) -> None:
+    async with visitor(demo, "olivia", **{"accept-encoding": "identity"}) as client:
+        page = await client.get("/")
+        parts = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text))
+        assert len(parts) == 3
+        files = [await client.get(part) for part in parts]
+        assert all("immutable" in file.headers["cache-control"] for file in files)
+        assert len(page.content) + sum(len(file.content) for file in files) < MOST_BYTES
+
+
+async def test_the_audit_trail_is_exported_with_the_filters_of_its_page(demo: Demo) -> None:
+    import io
+
+    import pyarrow.parquet as pq
+
+    async with visitor(demo, "olivia") as client:
+        query = "?type=create&tenant=acme"
+        text = (await client.get(f"/audit.csv{query}")).text
+        rows = text.strip().splitlines()
+        assert rows[0].startswith("time,subject,person,door,tool,tenant")
+        assert all("create" in row and "acme" in row for row in rows[1:])
+        whole = await client.get(f"/audit.parquet{query}")
+        table = pq.read_table(io.BytesIO(whole.content))
+        assert table.num_rows == len(rows) - 1 > 0
+        assert "attachment" in whole.headers["content-disposition"]
+
+
+async def test_a_jobs_log_is_read_as_lines(demo: Demo, call: Any) -> None:
+    hello = {"tenant": "acme", "image": "busybox:1.37", "command": ["echo", "hello"]}
+    made = await call("olivia", "job_create", **hello, wait=True)
+    name = made["answer"]["name"]
+    async with visitor(demo, "vera") as client:
+        assert "hello" in (await client.get(f"/jobs/acme/{name}/log?follow=1")).text
+        assert "hello" in (await client.get(f"/jobs/acme/{name}")).text
