@@ -146,6 +146,9 @@ document.addEventListener("change", (event) => {
   if (name) document.querySelectorAll(`input[type=checkbox][form="${name}"]`).forEach((box) => { box.checked = event.target.checked; });
 });
 
+// A picture that is not there leaves its words.
+document.addEventListener("error", (event) => event.target.closest?.(".shot")?.remove(), true);
+
 localTimes(document);
 document.querySelectorAll("[data-follow]").forEach(follow);
 document.querySelector(".preview, form .problem")?.scrollIntoView({ block: "nearest" });
