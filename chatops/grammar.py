@@ -16,6 +16,7 @@ from tools.calls import ToolInfo
 
 # What people say for `get`: the one thing that no declaration has.
 SAID = {"why": ("recommendation_get", "call_get")}
+UNKNOWN = "That is no command that I know."
 FILLERS = frozenset({"the", "of", "please", "me", "my", "show"})
 CALL_ID = re.compile(r"[0-9a-f]{3,12}")
 # Arguments that may be named by their place though they need not be there.
@@ -168,6 +169,8 @@ def _choose(
     if len(tools) > 1:
         first = next((w for w in words if w.lower() not in FILLERS), "")
         named = [tool for tool in tools if _is_of(first, tool.name)]
+        if phrase in SAID and not named:  # `why is it slow?` is a question
+            return Unclear(UNKNOWN, near=False)
         tools = named if len(named) == 1 else tools
     read = [_read(tool, words, tenant) for tool in tools]
     fit = [one for one in read if isinstance(one, Command)]
@@ -220,7 +223,7 @@ def _read(tool: ToolInfo, words: Sequence[str], tenant: str) -> Command | Unclea
     except Misfit as error:
         return Unclear(f"{error} It is said as `{sentence(tool)}`.")
     known = properties(tool)
-    if tenant and "tenant" in required(tool) and "tenant" not in arguments:
+    if tenant and "tenant" in known and "tenant" not in arguments:
         arguments["tenant"] = tenant
     missing = tuple(name for name in required(tool) if name not in arguments)
     return Command(tool, {n: arguments[n] for n in known if n in arguments}, missing)
@@ -283,7 +286,7 @@ def _nearest(words: list[str], phrases: Mapping[str, Any]) -> Unclear:
             instead.append(" ".join([close, *map(_quoted, words[count:])]))
     if instead:
         return Unclear(f"I do not know `{words[0]}`.", tuple(dict.fromkeys(instead))[:3])
-    return Unclear("That is no command that I know.", near=False)
+    return Unclear(UNKNOWN, near=False)
 
 
 def _quoted(word: str) -> str:

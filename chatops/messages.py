@@ -151,7 +151,7 @@ def card(call: CallRecord) -> Message:
 
 def waits_elsewhere(call: CallRecord) -> Message:
     """Told where the card itself is posted beside."""
-    text = f"{HEADS[call.outcome.state]}: {escape(call.outcome.summary)} (call `{call.id}`)"
+    text = f"It waits for approval: {escape(call.outcome.summary)} (call `{call.id}`)"
     return said(text, about=call.tenant or None)
 
 

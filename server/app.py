@@ -225,6 +225,10 @@ async def open_app(
         shipper = Shipper(records, settings.loki)
         shipper.start()
         stack.push_async_callback(shipper.stop)
+        if settings.slack.bot_token.get_secret_value():
+            from server.chat import Links, make_store
+
+            gate.chat = Links(await make_store(journal, clock))
         announcer.start()
         stack.push_async_callback(announcer.stop)
         # Last of all: who waited for a call until now is on record, too.

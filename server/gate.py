@@ -36,7 +36,7 @@ from server.shortening import shown
 from server.streams import Streams, stopping
 from server.trail import Trail
 from tools.calls import Caller, Outcome, Problem, Progress, State, ToolInfo
-from tools.context import Context, Directory, Health, Metrics, Tokens
+from tools.context import Chat, Context, Directory, Health, Metrics, Tokens
 from tools.errors import Code, ToolError
 from tools.plan import Plan, Undo, digest
 from tools.tiers import Tiers
@@ -101,6 +101,7 @@ class LocalGate:
         self.keeper = keeper
         self.advisor = advisor
         self.measures = measures
+        self.chat: Chat | None = None
         self.health = health
         self.trail = trail
         engine.before = keeper.before
@@ -387,6 +388,7 @@ class LocalGate:
             recommendations=self.advisor,
             metrics=self.measures,
             audit=self.trail,
+            chat=self.chat,
             health=self.health,
             tiers=self.tiers,
             now=self.records.clock(),

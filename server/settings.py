@@ -21,6 +21,7 @@ from pydantic_settings import (
 
 from server.settings_identity import Oidc, People, Tls
 from server.settings_part import Part, words
+from server.settings_slack import SlackConfig
 from tools.errors import Code, ToolError
 from tools.tiers import DEFAULT_TIERS, Isolation, Tier, Tiers
 
@@ -241,6 +242,7 @@ class Settings(BaseSettings):
     tls: Tls = Tls()
     webhook: Webhook = Webhook()
     loki: LokiConfig = LokiConfig()
+    slack: SlackConfig = SlackConfig()
     approvals: Approvals = Approvals()
     chat: Chat = Chat()
     limits: Limits = Limits()

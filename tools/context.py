@@ -422,6 +422,18 @@ class Recommendations(Protocol):
     async def scores(self) -> Mapping[str, dict[str, Any]]: ...
 
 
+class Chat(Protocol):
+    """Who is who in chat. Every method raises `ToolError` for a code that is spent or too old."""
+
+    async def code(self, code: str) -> tuple[str, str]:
+        """Whose it is: their id there, and what they are called."""
+        ...
+
+    async def link(self, code: str, caller: Caller) -> tuple[str, str]:
+        """From now on they are this caller."""
+        ...
+
+
 class Metrics(Protocol):
     """A Prometheus, asked for a tool. Every method raises `ToolError`; spans are in seconds."""
 
@@ -467,6 +479,7 @@ class Context:
     tokens: Tokens | None = None
     recommendations: Recommendations | None = None
     metrics: Metrics | None = None
+    chat: Chat | None = None
     audit: AuditTrail | None = None
     health: Health | None = None
 
@@ -508,6 +521,15 @@ class Context:
                 Code.FAILED_PRECONDITION, "This server keeps no trail.", "Ask the one that does."
             )
         return self.audit
+
+    def need_chat(self) -> Chat:
+        if self.chat is None:
+            raise ToolError(
+                Code.FAILED_PRECONDITION,
+                "This server is in no chat.",
+                "docs/chatops.md says how to put it into Slack.",
+            )
+        return self.chat
 
     def need_recommendations(self) -> Recommendations:
         if self.recommendations is None:

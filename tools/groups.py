@@ -3,6 +3,7 @@
 from tools import (
     audit,
     calling,
+    chat,
     instances,
     jobs,
     metrics,
@@ -28,4 +29,5 @@ GROUPS = (
     calling,
     audit,
     tokens,
+    chat,
 )

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -18,10 +19,12 @@ from chatops.slack.hearing import hear
 from chatops.slack.jobs import Once
 from chatops.slack.places import Place
 from chatops.slack.presses import Presses
+from chatops.slack.receiving import PATH, connected, receive
 from chatops.store import PLATFORM
 
 if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncApp
+    from starlette.routing import Route
 
 log = structlog.get_logger(__name__)
 
@@ -48,11 +51,19 @@ class Config:
 
 @dataclass
 class Slack:
-    """What runs: `bolt` takes requests (over HTTP, `receiving.py`), `desk` does them."""
+    """What runs: `bolt` takes requests, `desk` does them."""
 
+    config: Config
     desk: Desk
     bolt: "AsyncApp"
-    cards: Cards
+
+    def routes(self) -> "list[Route]":
+        """For HTTP, where there is a secret to know Slack by."""
+        from starlette.routing import Route
+
+        if not self.config.signing_secret:
+            return []
+        return [Route(PATH, partial(receive, self.bolt), methods=["POST"])]
 
 
 @asynccontextmanager
@@ -88,14 +99,12 @@ async def opened(config: Config, house: House) -> AsyncIterator[Slack]:
         desk = Desk(house, client, me["team_id"], me["user_id"], config.command)
         cards = Cards(desk)
         desk.refresh = cards.refresh
-        slack = Slack(desk, bolt(config, desk, Presses(desk, cards), me.data), cards)
+        slack = Slack(config, desk, bolt(config, desk, Presses(desk, cards), me.data))
         following = asyncio.create_task(cards.follow(), name="slack-cards")
         socket = None
         try:
             if config.app_token:
-                from chatops.slack.receiving import connected
-
-                socket = await connected(slack.bolt, config.app_token)
+                socket = await connected(slack.bolt, client, config.app_token)
             yield slack
         finally:
             if socket is not None:
@@ -119,7 +128,6 @@ def bolt(config: Config, desk: Desk, presses: Presses, me: Any) -> "AsyncApp":
 
     app = AsyncApp(
         name="pilothouse",
-        client=desk.client,
         # Over a socket nothing is signed; without a secret, nothing is taken over HTTP.
         signing_secret=config.signing_secret or secrets.token_hex(),
         authorize=authorize,

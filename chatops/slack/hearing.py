@@ -133,12 +133,23 @@ async def _follow(
     text, end = "", time.monotonic() + FOLLOW_S
     name = str(arguments.get("name", tool.title))
     async for piece in place.desk.house.gate.stream(caller, tool.name, arguments):
-        text = (text + str(piece.get("text", "")))[-TAIL * 10 :]
+        text = (text + _told(piece))[-TAIL * 10 :]
         if time.monotonic() > end:
             break
         if text:
             await place.progress(_tail(name, text, about, going=True))
     await place.show(_tail(name, text, about, going=False))
+
+
+def _told(piece: dict[str, Any]) -> str:
+    """A piece of a stream as it is read: whose it is, and what it says."""
+    if "text" in piece:
+        return str(piece["text"])
+    whose = f"{piece['pod']}: " if "pod" in piece else ""
+    if said := piece.get("line") or piece.get("note"):
+        return f"{whose}{said}\n"
+    rest = {k: v for k, v in piece.items() if k not in ("pod", "line", "done") and v is not None}
+    return f"{', '.join(f'{k} {v}' for k, v in rest.items())}\n" if rest else ""
 
 
 def _tail(name: str, text: str, about: str | None, *, going: bool) -> Message:

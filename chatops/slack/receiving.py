@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
     from slack_bolt.async_app import AsyncApp
+    from slack_sdk.web.async_client import AsyncWebClient
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -32,10 +33,12 @@ async def receive(bolt: "AsyncApp", request: "Request") -> "Response":
     return Response(answer.body, answer.status, found)
 
 
-async def connected(bolt: "AsyncApp", app_token: str) -> "AsyncSocketModeHandler":
+async def connected(
+    bolt: "AsyncApp", client: "AsyncWebClient", app_token: str
+) -> "AsyncSocketModeHandler":
     """Connected by Socket Mode; reconnects by itself until it is closed."""
     from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 
-    socket = AsyncSocketModeHandler(bolt, app_token, ping_interval=PING_S)
+    socket = AsyncSocketModeHandler(bolt, app_token, web_client=client, ping_interval=PING_S)
     await socket.connect_async()  # type: ignore[no-untyped-call]
     return socket

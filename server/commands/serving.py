@@ -76,6 +76,7 @@ def cancelled_at(stop: asyncio.Event) -> "asyncio.Task[None]":
 async def serving(settings: "Settings") -> "AsyncIterator[tuple[App, str]]":
     """The application, and the URL that it is served at. Raises `ToolError`."""
     from server.app import guarded, hosts
+    from server.chat import slack_of
     from server.connection import owning
     from server.doors.mcp_serving import HttpDoor
     from server.serving import listen, served
@@ -111,7 +112,10 @@ async def serving(settings: "Settings") -> "AsyncIterator[tuple[App, str]]":
             state_keys=[await app.state_key()],
         )
         await stack.enter_async_context(door.run())
-        http = _with_mcp(app.http(), door.routes)
+        rest = app.http()
+        if slack := await stack.enter_async_context(slack_of(app)):
+            rest.router.routes.extend(slack.routes())
+        http = _with_mcp(rest, door.routes)
         grace = settings.limits.grace_s
         serving = await stack.enter_async_context(served(guarded(http, settings), listener, grace))
         stack.enter_context(_settled_memory())

@@ -3,6 +3,8 @@
 import getpass
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import or_
 from typing import Self
 
 import sqlalchemy as sa
@@ -104,6 +106,15 @@ class Identity:
         if row is None:
             return None
         return self._caller(row, self.tokens.allows(row), door)
+
+    async def person(self, name: str, door: str) -> Caller | None:
+        """Somebody with all that they may by themselves, or None: for a door that knows who is
+        there by other means than what it is shown."""
+        await self._fresh()
+        rights = reduce(or_, self._own_rights(name) or (), Rights())
+        if not rights:
+            return None
+        return Caller.of(name, operator=rights.operator, grants=rights.grants, door=door)
 
     def local(self, door: str, tool: str = "") -> Caller | None:
         """The operating system's user, while there are no tokens: an agent with an operator's
