@@ -42,6 +42,7 @@ from server.shipping import Shipper
 from server.talking import make_agent
 from server.telling import Teller
 from server.trail import Trail
+from server.vault import Vault
 from server.world import aws_is_configured
 from tools.calls import Caller, Gate, State
 from tools.directory import TenantDirectory
@@ -174,7 +175,8 @@ async def open_app(
     check_toolsets(settings)
     policy = load_policy(settings)
     async with AsyncExitStack() as stack:
-        journal = await Journal.open(settings.database_url)
+        vault = Vault.open(settings.state, settings.key.get_secret_value())
+        journal = await Journal.open(settings.database_url, vault)
         stack.push_async_callback(journal.close)
         backends = make_backends(settings)
         stack.push_async_callback(backends.close)

@@ -58,8 +58,8 @@ class Audit:
         last = await self._journal.run(lambda c: c.execute(query).scalar())
         crashed = last not in (None, STOP)
         if crashed:
-            for line in await self._journal.run(_untold):
-                self._hold(**line)
+            for row in await self._journal.run(_untold):
+                self._hold(**_told(self._journal.vault.opened(calls, row)))
         self._ourselves(START, GAP if crashed else "")
         await self.flush()
         await self.anchor()
@@ -181,32 +181,33 @@ def head(connection: sa.Connection) -> tuple[int, str]:
     return (found[0][0], found[0][1]) if found else (0, "")
 
 
-def _untold(connection: sa.Connection) -> list[dict[str, Any]]:
-    """Records of calls whose end is in the journal and not in the trail."""
+def _untold(connection: sa.Connection) -> Sequence[sa.RowMapping]:
+    """Calls whose end is in the journal and not in the trail."""
     told = sa.select(audit.c.call_id).where(
         audit.c.call_id == calls.c.id, audit.c.state == calls.c.state
     )
     since = sa.select(sa.func.max(audit.c.time)).where(audit.c.tool == START).scalar_subquery()
     query = sa.select(calls).where(calls.c.updated >= since, ~sa.exists(told))
-    return [
-        {
-            "time": row["updated"],
-            "subject": row["requester"],
-            "person": row["person"],
-            "door": row["caller"].get("door", ""),
-            "tool": _text(row["tool"]),
-            "tenant": _text(row["tenant"]),
-            "tenant_uid": row["tenant_uid"],
-            "call_id": row["id"],
-            "digest": row["digest"],
-            "decision": row["decision"],
-            "policy": row["policy"],
-            "state": row["state"],
-            "code": (row["error"] or {}).get("code", ""),
-            "duration_ms": 0.0,
-        }
-        for row in connection.execute(query).mappings()
-    ]
+    return connection.execute(query).mappings().all()
+
+
+def _told(call: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "time": call["updated"],
+        "subject": call["requester"],
+        "person": call["person"],
+        "door": call["caller"].get("door", ""),
+        "tool": _text(call["tool"]),
+        "tenant": _text(call["tenant"]),
+        "tenant_uid": call["tenant_uid"],
+        "call_id": call["id"],
+        "digest": call["digest"],
+        "decision": call["decision"],
+        "policy": call["policy"],
+        "state": call["state"],
+        "code": (call["error"] or {}).get("code", ""),
+        "duration_ms": 0.0,
+    }
 
 
 def _inserted(records: Sequence[Mapping[str, Any]]) -> sa.Insert:

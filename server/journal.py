@@ -8,18 +8,22 @@ acknowledged side by side are made durable together.
 
 import asyncio
 import json
+import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from server import chain
 from tools.errors import Code, ToolError
+
+if TYPE_CHECKING:
+    from server.vault import Vault
 
 T = TypeVar("T")
 
@@ -59,6 +63,7 @@ meta = sa.Table(
     sa.Column("value", Json, nullable=False),
 )
 
+# What is text here and was more is encrypted: see `server/vault.py`.
 calls = sa.Table(
     "calls",
     metadata,
@@ -67,15 +72,15 @@ calls = sa.Table(
     sa.Column("updated", Time, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("tool", sa.Text, nullable=False),
-    sa.Column("arguments", Json, nullable=False),
+    sa.Column("arguments", sa.Text, nullable=False),
     sa.Column("caller", Json, nullable=False),
     sa.Column("requester", sa.Text, nullable=False),
     sa.Column("person", sa.Text, nullable=False),
     sa.Column("tenant", sa.Text, nullable=False),
     sa.Column("tenant_uid", sa.Text, nullable=False),
     sa.Column("digest", sa.Text, nullable=False),
-    sa.Column("plan", Json),
-    sa.Column("previews", Json),
+    sa.Column("plan", sa.Text),
+    sa.Column("previews", sa.Text),
     sa.Column("why", sa.Text, nullable=False),
     sa.Column("policy", sa.Text, nullable=False),
     sa.Column("expires", Time),
@@ -84,8 +89,8 @@ calls = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("undoes", sa.Text, nullable=False),
     sa.Column("undone_by", sa.Text, nullable=False),
-    sa.Column("result", Json),
-    sa.Column("error", Json),
+    sa.Column("result", sa.Text),
+    sa.Column("error", sa.Text),
 )
 
 # Apart from `calls` because DuckDB rewrites an indexed row on every update of it.
@@ -106,7 +111,7 @@ steps = sa.Table(
     sa.Column("call_id", sa.Text, nullable=False),
     sa.Column("change_id", sa.Text, nullable=False),
     sa.Column("did", sa.Text, nullable=False),
-    sa.Column("seen", Json),
+    sa.Column("seen", sa.Text),
     sa.Column("time", Time, nullable=False),
 )
 
@@ -141,7 +146,7 @@ job_results = sa.Table(
     sa.Column("tenant_uid", sa.Text, primary_key=True),
     sa.Column("job", sa.Text, primary_key=True),
     sa.Column("saved", Time, nullable=False),
-    sa.Column("result", Json, nullable=False),
+    sa.Column("result", sa.Text, nullable=False),
 )
 
 
@@ -171,23 +176,27 @@ MIGRATIONS: Sequence[Callable[[sa.Connection], None]] = (_first, _chained)
 class Journal:
     """The database and the one thread that works on it."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, vault: "Vault") -> None:
         self.engine = engine
+        self.vault = vault
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._drain, name="journal", daemon=True)
         self._thread.start()
 
     @classmethod
-    async def open(cls, url: str) -> Self:
+    async def open(cls, url: str, vault: "Vault | None" = None) -> Self:
         """Open (and bring up to date) the database at an SQLAlchemy URL.
 
-        Raises `ToolError` when another process holds it, it cannot be written, or a newer version
-        of Pilothouse wrote it.
+        `vault` encrypts what is in it; without one, with a key that is nowhere kept. Raises
+        `ToolError` when the key is not its own, another process holds it, it cannot be written, or
+        a newer version of Pilothouse wrote it.
         """
+        from server.vault import Vault
+
         try:
             # One connection for the one thread: DuckDB's locks are the process's, not ours.
             engine = sa.create_engine(url, poolclass=sa.pool.StaticPool)
-            journal = cls(engine)
+            journal = cls(engine, vault or Vault([os.urandom(32)]))
         except sa.exc.ArgumentError as error:  # or no such kind of database
             raise ToolError(
                 Code.INVALID_ARGUMENT,
@@ -202,6 +211,8 @@ class Journal:
             ) from error
         try:
             await journal.run(migrate)
+            if vault:
+                await journal.run(vault.check)
         except ToolError:
             await journal.close()
             raise

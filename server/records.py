@@ -107,7 +107,7 @@ class Records:
 
     async def add(self, call: Call, *, along: Along | None = None) -> None:
         """`along` is written in the same transaction."""
-        row = _row(call)
+        row = self.journal.vault.sealed(calls, _row(call))
 
         def work(connection: sa.Connection) -> None:
             connection.execute(sa.insert(calls).values(**row))
@@ -132,10 +132,11 @@ class Records:
             k: v.model_dump(mode="json") if isinstance(v, BaseModel) else v
             for k, v in fields.items()
         }
+        sealed = self.journal.vault.sealed(calls, {"id": id, **plain})
         statement = (
             sa.update(calls)
             .where(calls.c.id == id, calls.c.state.in_([s.value for s in come_from]))
-            .values(state=to.value, updated=self.clock(), **plain)
+            .values(sealed | {"state": to.value, "updated": self.clock()})
             .returning(calls.c.id)
         )
 
@@ -156,7 +157,7 @@ class Records:
         if not rows and len(id) >= 3 and id.isalnum():
             query = sa.select(calls).where(calls.c.id.startswith(id)).limit(2)
             rows = await self.journal.run(lambda c: c.execute(query).mappings().all())
-        return _call(rows[0]) if len(rows) == 1 else None
+        return self._call(rows[0]) if len(rows) == 1 else None
 
     async def select(
         self,
@@ -173,7 +174,7 @@ class Records:
             )
         query = query.order_by(calls.c.created.desc(), calls.c.id.desc()).limit(limit)
         rows = await self.journal.run(lambda c: c.execute(query).mappings().all())
-        return [_call(row) for row in rows]
+        return [self._call(row) for row in rows]
 
     async def in_states(self, *states: State) -> Sequence[Call]:
         return await self.select(calls.c.state.in_([s.value for s in states]), limit=10_000)
@@ -248,18 +249,25 @@ class Records:
     async def keep_job(self, tenant: str, uid: str, job: str, result: dict[str, Any]) -> None:
         now = self.clock()
         which = _job(tenant, uid, job)
+        row = {"tenant": tenant, "tenant_uid": uid, "job": job, "saved": now, "result": result}
+        row = self.journal.vault.sealed(job_results, row)
 
         def put(connection: sa.Connection) -> None:
             connection.execute(sa.delete(job_results).where(which))
-            row = {"tenant": tenant, "tenant_uid": uid, "job": job, "saved": now, "result": result}
             connection.execute(sa.insert(job_results).values(**row))
 
         await self.journal.run(put)
 
     async def kept_job(self, tenant: str, uid: str, job: str) -> dict[str, Any] | None:
-        query = sa.select(job_results.c.result).where(_job(tenant, uid, job))
-        rows = await self.journal.run(lambda c: c.execute(query).scalars().all())
-        return rows[0] if rows else None
+        query = sa.select(job_results).where(_job(tenant, uid, job))
+        rows = await self.journal.run(lambda c: c.execute(query).mappings().all())
+        return self.journal.vault.opened(job_results, rows[0])["result"] if rows else None
+
+    def _call(self, row: Any) -> Call:
+        opened = self.journal.vault.opened(calls, row)
+        return Call.model_validate(
+            {k: v for k, v in opened.items() if k not in ("requester", "person")}
+        )
 
 
 def _job(tenant: str, uid: str, job: str) -> sa.ColumnElement[bool]:
@@ -279,7 +287,3 @@ def _row(call: Call) -> dict[str, Any]:
         "requester": call.caller.subject,
         "person": call.caller.person,
     }
-
-
-def _call(row: Any) -> Call:
-    return Call.model_validate({k: v for k, v in row.items() if k not in ("requester", "person")})

@@ -223,6 +223,11 @@ class Settings(BaseSettings):
     database: str = Field(
         "", description="SQLAlchemy URL of another database for the state, e.g. PostgreSQL"
     )
+    key: SecretStr = Field(
+        SecretStr(""),
+        description="key that the state is encrypted with (32 bytes in base64; several with commas,"
+        " the first encrypts); `pilothouse.key` in the state directory if empty",
+    )
     read_only: bool = Field(False, description="refuse every tool that changes something")
     toolsets: Annotated[list[str] | None, NoDecode] = Field(
         None, description="groups of tools to offer; all if not set"

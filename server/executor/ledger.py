@@ -69,13 +69,14 @@ class Ledger:
         return _inserting(rows)
 
     def _row(self, call_id: str, change_id: str, did: Did, seen: Seen | None) -> dict[str, Any]:
-        return {
+        row = {
             "call_id": call_id,
             "change_id": change_id,
             "did": did,
             "seen": seen and seen.model_dump(mode="json"),
             "time": self._clock(),
         }
+        return self._journal.vault.sealed(steps, row)
 
     def _begin(self) -> asyncio.Task[None]:
         if self._soon:
@@ -101,9 +102,10 @@ class Ledger:
         await self.flush()
         query = sa.select(steps).where(steps.c.call_id == call_id)
         rows = await self._journal.run(lambda c: c.execute(query).mappings().all())
-        rows = sorted(rows, key=lambda row: (row["time"], ORDER.index(row["did"])))
+        opened = (self._journal.vault.opened(steps, row) for row in rows)
+        ordered = sorted(opened, key=lambda row: (row["time"], ORDER.index(row["did"])))
         last: dict[str, Step] = {}
-        for row in rows:
+        for row in ordered:
             seen = Seen.model_validate(row["seen"]) if row["seen"] else None
             before = last.get(row["change_id"])
             last[row["change_id"]] = Step(row["did"], seen or (before and before.seen))
