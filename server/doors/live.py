@@ -36,8 +36,8 @@ class Job(BaseModel):
     """Whose log is followed."""
 
     model_config = ConfigDict(extra="forbid")
-    tenant: str = Field(max_length=63)
-    name: str = Field(max_length=253)
+    tenant: str = Field(min_length=1, max_length=63)
+    name: str = Field(min_length=1, max_length=253)
 
 
 class Wanted(BaseModel):
