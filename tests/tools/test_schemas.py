@@ -88,6 +88,14 @@ def test_what_is_null_is_left_out_and_then_fits_the_schema():
     assert without_nulls({"a": [{"b": None, "c": [None]}]}) == {"a": [{"c": [None]}]}
 
 
+def test_what_may_be_null_in_a_list_still_may():
+    class Line(BaseModel):
+        values: list[float | None]
+
+    line = Line(values=[1.5, None]).model_dump()
+    jsonschema.validate(without_nulls(line), compact(Line.model_json_schema()))
+
+
 def test_an_outcome_fits_its_compact_schema():
     schema = compact(Outcome.model_json_schema(mode="serialization"))
     outcome = Outcome(state="succeeded", tool="x_y", answer={"a": 1})

@@ -53,6 +53,7 @@ def description(version: str) -> Json:
         told = {"200": _content(answers, summary), **_problems(path)}
         operation = {"operationId": tag, "summary": summary, "tags": ["server"], "responses": told}
         paths[path] = {"get": operation | ({"security": []} if path.count("/") == 1 else {})}
+    paths["/api/v1/events"] = {"get": EVENTS | {"responses": _events() | _problems()}}
     paths["/ready"]["get"]["responses"]["503"] = _content(CHECKS, "something does not answer")
     for page in PAGES:
         paths.setdefault(page.path, {})[page.method.lower()] = _page(page, shared)
@@ -187,6 +188,12 @@ def _problems(path: str = "/api/v1/") -> Json:
     return {str(status): {"$ref": f"#/components/responses/{status}"} for status in statuses}
 
 
+def _events() -> Json:
+    told = 'id: 5f0c9a2e-7\nevent: call\ndata: {"id":"a7687b5ab2","state":"running"}\n\n'
+    stream = {"text/event-stream": {"schema": TEXT, "example": told}}
+    return {"200": {"description": "it goes on until one of both ends it", "content": stream}}
+
+
 def _problem(status: int, code: Code) -> Json:
     shown = {
         "type": "about:blank",
@@ -252,6 +259,30 @@ OPTIONS: list[Json] = [
         "description": "sent again with the same key, it happens once",
     },
 ]
+EVENTS: Json = {
+    "operationId": "events",
+    "summary": "What happens, as it does: server-sent events",
+    "description": "Events are `call`, `recommendation`, `metrics`, `log`, and `reset` (read all "
+    "anew) and `dropped`. The same comes through a WebSocket at `/ws`.",
+    "tags": ["live"],
+    "parameters": [
+        _header("Last-Event-ID", "reads on from behind this one"),
+        {
+            "name": "types",
+            "in": "query",
+            "schema": TEXT,
+            "description": "some kinds only, with commas between",
+            "example": "call,recommendation",
+        },
+        {
+            "name": "job",
+            "in": "query",
+            "schema": TEXT,
+            "description": "follow the log of this Job of a tenant",
+            "example": "acme:hello",
+        },
+    ],
+}
 LIST = {"type": "object", "required": ["tools"], "properties": {"tools": {"type": "array"}}}
 OTHERS: tuple[tuple[str, str, str, Json], ...] = (
     ("/health", "health", "Does the process answer?", CHECKS),
