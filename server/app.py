@@ -44,7 +44,7 @@ from server.telling import Teller
 from server.trail import Trail
 from server.vault import Vault
 from server.world import aws_is_configured
-from tools.calls import Caller, Gate, State
+from tools.calls import Caller, Gate, Outcome, Problem, State
 from tools.directory import TenantDirectory
 from tools.errors import Code, ToolError
 from tools.tool import catalog
@@ -72,6 +72,20 @@ class App:
         self.gate: Gate = Counted(self.local_gate, self.metrics, frozenset(catalog()))
         self.metrics.watch_tokens(self.identity.count)
         self.agent = make_agent(self.settings.chat, self.gate)
+        self.identity.sign_in.note = self.note_sign_in
+
+    def note_sign_in(self, subject: str, what: str, error: ToolError | None) -> None:
+        """Signing in is on record beside the calls."""
+        state = State.DENIED if error else State.SUCCEEDED
+        problem = Problem.of(error) if error else None
+        self.local_gate.audit.note(
+            caller=Caller.of(subject, door="rest"),
+            tool=f"auth_{what}",
+            tenant="",
+            outcome=Outcome(state=state, tool=f"auth_{what}", error=problem),
+            policy="",
+            duration_ms=0,
+        )
 
     async def who(self, token: str, door: str, tool: str = "", *, local: bool) -> Caller | None:
         """Who calls. `local` is for what only this user can reach, where a token may be wanting as
@@ -133,6 +147,7 @@ class App:
                 signed_in=sessions.caller_of_api,
                 conversations=self.agent,
                 events=self.events,
+                sign_in=self.identity.sign_in,
             )
         )
         if local is None:
@@ -181,7 +196,9 @@ async def open_app(
         backends = make_backends(settings)
         stack.push_async_callback(backends.close)
         tenants = TenantDirectory(backends.own(), time.monotonic)
-        identity = await Identity.open(journal, tenants, clock, settings.oidc, audience(settings))
+        identity = await Identity.open(
+            journal, tenants, clock, settings.oidc, audience(settings), settings.people
+        )
         stack.push_async_callback(identity.close)
         records = Records(journal, clock)
         announcer = Announcer(settings.webhook.url, settings.webhook.key)
@@ -201,6 +218,8 @@ async def open_app(
             audit=audit,
             trail=Trail(journal, audit, anchored),
             tokens=identity.tokens,
+            people=identity.accounts,
+            workspaces=identity.workspaces,
             operators=identity.operators,
             still=identity.still,
             announce=announcer.announce,

@@ -36,7 +36,16 @@ from server.shortening import shown
 from server.streams import Streams, stopping
 from server.trail import Trail
 from tools.calls import Caller, Outcome, Problem, Progress, State, ToolInfo
-from tools.context import Chat, Context, Directory, Health, Metrics, Tokens
+from tools.context import (
+    Chat,
+    Context,
+    Directory,
+    Health,
+    Metrics,
+    People,
+    Tokens,
+    Workspaces,
+)
 from tools.errors import Code, ToolError
 from tools.plan import Plan, Undo, digest
 from tools.tiers import Tiers
@@ -75,6 +84,8 @@ class LocalGate:
         tiers: Tiers,
         audit: Audit,
         tokens: Tokens,
+        people: People | None = None,
+        workspaces: Workspaces | None = None,
         operators: Callable[[], int],
         still: Callable[[Caller], Caller | None],
         announce: Callable[[Call], None],
@@ -94,6 +105,8 @@ class LocalGate:
         self.tiers = tiers
         self.audit = audit
         self.tokens = tokens
+        self.people = people
+        self.workspaces = workspaces
         self.operators = operators
         self.still = still
         self.announce = announce
@@ -385,6 +398,8 @@ class LocalGate:
             tenants=self.tenants,
             calls=self._decisions(asked.caller, progress),
             tokens=self.tokens,
+            people=self.people,
+            workspaces=self.workspaces,
             recommendations=self.advisor,
             metrics=self.measures,
             audit=self.trail,

@@ -363,6 +363,83 @@ class AuditTrail(Protocol):
     async def verify(self) -> TrailState: ...
 
 
+class UserInfo(BaseModel):
+    """A user. `state` is invited, active or disabled; `workspaces` are names, with the role."""
+
+    id: str
+    subject: str
+    email: str = ""
+    name: str = ""
+    state: str
+    operator: bool = False
+    issuer: str = ""
+    workspaces: dict[str, Role] = {}
+    created: datetime | None = None
+    created_by: str = ""
+    last_used: datetime | None = None
+
+
+class People(Protocol):
+    """Who signs in. Every method raises `ToolError`."""
+
+    async def account(self, caller: Caller) -> UserInfo: ...
+
+    async def list(self) -> Sequence[UserInfo]: ...
+
+    async def get(self, id: str) -> UserInfo: ...
+
+    async def create(
+        self,
+        by: Caller,
+        *,
+        email: str,
+        name: str,
+        operator: bool,
+        invitation: str,
+        password_hash: str,
+    ) -> UserInfo: ...
+
+    async def change(self, by: Caller, id: str, **values: Any) -> UserInfo:
+        """`name`, `operator`, `disabled` and `invitation`, where they are given."""
+        ...
+
+    async def delete(self, id: str) -> UserInfo: ...
+
+
+class WorkspaceInfo(BaseModel):
+    """A workspace: the names of its tenants, and its members' roles in all of them."""
+
+    id: str
+    name: str
+    description: str = ""
+    tenants: list[str] = []
+    members: dict[str, Role] = {}
+    created: datetime
+    created_by: str
+
+
+class Workspaces(Protocol):
+    """Workspaces, as far as a caller may see or change them. Every method raises `ToolError`."""
+
+    async def list(self, caller: Caller) -> Sequence[WorkspaceInfo]: ...
+
+    async def get(self, caller: Caller, id: str) -> WorkspaceInfo: ...
+
+    async def create(
+        self,
+        by: Caller,
+        *,
+        name: str,
+        description: str,
+        tenants: Sequence[str],
+        members: Mapping[str, Role],
+    ) -> WorkspaceInfo: ...
+
+    async def change(self, by: Caller, id: str, **values: Any) -> WorkspaceInfo: ...
+
+    async def delete(self, by: Caller, id: str) -> WorkspaceInfo: ...
+
+
 class Recommendation(BaseModel):
     """A suggestion as it is shown. `monthly` is what it saves a month (negative: costs)."""
 
@@ -477,6 +554,8 @@ class Context:
     now: datetime
     progress: Progress
     tokens: Tokens | None = None
+    people: People | None = None
+    workspaces: Workspaces | None = None
     recommendations: Recommendations | None = None
     metrics: Metrics | None = None
     chat: Chat | None = None
@@ -510,9 +589,7 @@ class Context:
 
     def need_tokens(self) -> Tokens:
         if self.tokens is None:
-            raise ToolError(
-                Code.FAILED_PRECONDITION, "This server keeps no tokens.", "Ask the one that does."
-            )
+            raise _keeps_no("tokens")
         return self.tokens
 
     def need_audit(self) -> AuditTrail:
@@ -531,6 +608,16 @@ class Context:
             )
         return self.chat
 
+    def need_people(self) -> People:
+        if self.people is None:
+            raise _keeps_no("users")
+        return self.people
+
+    def need_workspaces(self) -> Workspaces:
+        if self.workspaces is None:
+            raise _keeps_no("workspaces")
+        return self.workspaces
+
     def need_recommendations(self) -> Recommendations:
         if self.recommendations is None:
             raise no_prometheus()
@@ -540,6 +627,12 @@ class Context:
         if self.metrics is None:
             raise no_prometheus()
         return self.metrics
+
+
+def _keeps_no(what: str) -> ToolError:
+    return ToolError(
+        Code.FAILED_PRECONDITION, f"This server keeps no {what}.", "Ask the one that does."
+    )
 
 
 def no_prometheus() -> ToolError:

@@ -7,6 +7,7 @@ from tools import (
     instances,
     jobs,
     metrics,
+    people,
     platform,
     recommendations,
     resources,
@@ -14,6 +15,7 @@ from tools import (
     tokens,
     workload_changes,
     workloads,
+    workspaces,
 )
 
 GROUPS = (
@@ -30,4 +32,6 @@ GROUPS = (
     audit,
     tokens,
     chat,
+    people,
+    workspaces,
 )

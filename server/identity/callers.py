@@ -9,22 +9,25 @@ from typing import Self
 
 import sqlalchemy as sa
 
-from server.identity import people, sessions, tokens, workspaces
+from server.identity import people, sessions, signing_in, tokens, workspaces
+from server.identity.accounts import Accounts
 from server.identity.claims import claimed
 from server.identity.issuer import Issuer
 from server.identity.people import People
 from server.identity.rights import Rights
 from server.identity.rows import Row
 from server.identity.sessions import Sessions
+from server.identity.signing_in import SignIn
 from server.identity.tokens import Tokens, sha256
 from server.identity.workspaces import Workspaces
 from server.journal import Journal
 from server.settings_identity import Oidc
+from server.settings_identity import People as PeopleSettings
 from tools.calls import AGENT_DOORS, Caller
 from tools.context import Directory
 from tools.errors import Code, ToolError
 
-TABLES = (tokens.metadata, people.metadata, workspaces.metadata, sessions.metadata)
+TABLES = tokens, people, workspaces, sessions, signing_in
 
 
 class Identity:
@@ -37,6 +40,7 @@ class Identity:
         clock: Callable[[], datetime],
         oidc: Oidc,
         audience: Sequence[str],
+        signing: PeopleSettings,
     ) -> None:
         self._clock = clock
         self.issuer = Issuer(oidc) if oidc.issuer else None
@@ -48,7 +52,23 @@ class Identity:
         self.tokens = Tokens(
             journal, directory, clock, self._own_rights, self._deciders, self._first
         )
-        self._tables = self.tokens.rows, self.people.rows, self.workspaces.rows, self.sessions.rows
+        self.accounts = Accounts(
+            self.people,
+            self.sessions,
+            self._deciders,
+            clock,
+            timedelta(days=signing.invitation_d),
+        )
+        self.sign_in = SignIn(
+            journal, self.people, self.sessions, clock, signing, self._holds_a_token
+        )
+        self._tables = (
+            self.tokens.rows,
+            self.people.rows,
+            self.workspaces.rows,
+            self.sessions.rows,
+            self.sign_in.tries,
+        )
 
     @classmethod
     async def open(
@@ -58,18 +78,21 @@ class Identity:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         oidc: Oidc | None = None,
         audience: Sequence[str] = (),
+        signing: PeopleSettings | None = None,
     ) -> Self:
         """`audience` are the names that an issuer's tokens for us go by."""
 
         def create(connection: sa.Connection) -> None:
-            for metadata in TABLES:
-                metadata.create_all(connection)
+            for module in TABLES:
+                module.metadata.create_all(connection)
 
         await journal.run(create)
-        identity = cls(journal, directory, clock, oidc or Oidc(), audience)
+        identity = cls(
+            journal, directory, clock, oidc or Oidc(), audience, signing or PeopleSettings()
+        )
+        for rows in identity._tables:
+            await rows.read()
         await identity.tokens.read()
-        await identity.people.rows.read()
-        await identity.workspaces.rows.read()
         await identity.sessions.read()
         return identity
 
@@ -184,6 +207,12 @@ class Identity:
             operator=rights.operator,
             grants=rights.grants,
             door=door,
+        )
+
+    def _holds_a_token(self, subject: str) -> bool:
+        rows = self.tokens.rows.all.values()
+        return any(
+            subject.casefold() in (r["subject"].casefold(), r["person"].casefold()) for r in rows
         )
 
     def _own_rights(self, person: str) -> Sequence[Rights] | None:

@@ -70,6 +70,26 @@ class People:
         same = [row for row in self.rows.all.values() if row["subject"] == subject]
         return next((row for row in same if not row["deleted"]), same[-1] if same else None)
 
+    def by_email(self, email: str) -> Row | None:
+        """Who signs in here with this address."""
+        email = email.strip().casefold()
+        rows = self.rows.all.values()
+        here = (row for row in rows if not row["issuer"] and not row["deleted"])
+        return next((row for row in here if row["email"].casefold() == email), None)
+
+    async def add(self, email: str, **given: Any) -> Row:
+        """Somebody who is to sign in here, known by their address. Raises `ToolError`."""
+        email = email.strip().lower()
+        known = self.find(email)
+        if self.by_email(email) or (known and not known["deleted"]):
+            raise ToolError(
+                Code.ALREADY_EXISTS, f"There is a user {email}.", "user_list shows them all."
+            )
+        return await self.rows.add(self.new(subject=email, person=email, email=email, **given))
+
+    def is_invited(self, code: str) -> sa.ColumnElement[bool]:
+        return users.c.invitation == code
+
     def of_person(self, person: str) -> Iterator[Row]:
         """Every user that a person is or was themselves."""
         yield from (r for r in self.rows.all.values() if r["person"] == person and not r["agent"])

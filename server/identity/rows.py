@@ -49,6 +49,18 @@ class Rows:
         self.all[row["id"]] = row
         return row
 
+    async def put(self, row: Row) -> None:
+        """Counts in this process at once; whatever had the id is replaced."""
+        self.all[row["id"]] = row
+        delete = sa.delete(self._table).where(self._table.c.id == row["id"])
+        insert = sa.insert(self._table).values(**row)
+
+        def write(connection: sa.Connection) -> None:
+            connection.execute(delete)
+            connection.execute(insert)
+
+        await self._journal.run(write)
+
     async def change(self, id: str, *where: sa.ColumnElement[bool], **values: Any) -> bool:
         """False where the row is not (any more) as `where` says."""
         here = self._table.c.id

@@ -115,6 +115,14 @@ class Sessions:
         left = (row["until"] - now).total_seconds()
         return row, Signed(token, (holds - now).total_seconds(), told, left)
 
+    async def of(self, token: str) -> Row | None:
+        """The session of an access token, or of the refresh token that holds."""
+        if not token.startswith(REFRESH):
+            return await self.find(sha256(token))
+        id, _, secret = token.removeprefix(REFRESH).partition("_")
+        row = self.rows.all.get(id)
+        return row if row and hmac.compare_digest(row["refresh"], sha256(secret)) else None
+
     async def end(self, *ids: str) -> None:
         await self.rows.drop(*ids)
         self._index()

@@ -137,6 +137,10 @@ def _page(page: "Page", shared: _Shared) -> Json:
     if page.body:
         operation["requestBody"] = _body(shared.place(page.name + "_body", page.body))
         operation["requestBody"]["required"] = bool(page.body.get("required"))
+    if page.anybody:
+        told = _content(shared.place(page.name, page.answers or {}), page.summary)
+        done = {"201" if page.name == "register" else "200": told}
+        return operation | {"security": [], "responses": done | _problems()}
     if page.changes:
         operation["parameters"] += OPTIONS
         tool = page.name if page.name in catalog() else ""

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import HTTPConnection
 
@@ -10,6 +10,9 @@ from chatops.conversation import Conversations
 from server.events import Hub
 from tools.calls import AGENT_DOORS, Caller, Gate
 from tools.errors import Code, ToolError
+
+if TYPE_CHECKING:
+    from server.identity.signing_in import SignIn
 
 # Who calls, by token, door and tool: None where that is nobody.
 Who = Callable[[str, str, str], Awaitable[Caller | None]]
@@ -22,6 +25,7 @@ class Inside:
     `ready` gives, for each backend, `ok`, `ms` and perhaps `error`. `local` has what only a
     socket of this user's is told (and does). `origins` are those whose pages may read answers.
     `signed_in` gives the caller of a browser with a session on the page, or None.
+    `sign_in` lets people sign in who have no identity provider.
     """
 
     gate: Gate
@@ -35,6 +39,7 @@ class Inside:
     signed_in: Callable[[HTTPConnection], Awaitable[Caller | None]] | None = None
     conversations: Conversations | None = None
     events: Hub | None = None
+    sign_in: "SignIn | None" = None
 
 
 @dataclass
@@ -45,9 +50,13 @@ class Local:
     hand_over: Callable[[], Awaitable[bool]]
 
 
-async def caller_of(inside: Inside, request: HTTPConnection, tool: str = "") -> Caller:
+def token_of(request: HTTPConnection) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    token = token.strip() if scheme.lower() == "bearer" else ""
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+async def caller_of(inside: Inside, request: HTTPConnection, tool: str = "") -> Caller:
+    token = token_of(request)
     if not token and inside.signed_in and (person := await inside.signed_in(request)):
         return _narrowed(person, request)
     door = request.headers.get("x-pilothouse-door", "rest")

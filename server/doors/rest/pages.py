@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.doors.http import problem
-from server.doors.rest import chat, infrastructure
+from server.doors.rest import chat, infrastructure, signing_in
 from server.doors.rest.calling import answer, body_of, options_of, page
 from server.doors.rest.inside import Inside, caller_of
 from server.doors.rest.overview import Overview, overview
@@ -26,7 +26,7 @@ class Page:
     """A path, and what is to be known of it: its query, the body it takes and what it answers, as
     JSON schemas. What `changes` something answers an outcome, and takes options of all calls."""
 
-    method: Literal["GET", "POST", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     name: str
     summary: str
@@ -34,6 +34,7 @@ class Page:
     answers: Schema | None = None
     query: Schema = field(default_factory=dict)
     body: Schema | None = None
+    anybody: bool = False  # before one has signed in
 
     @property
     def changes(self) -> bool:
@@ -94,13 +95,25 @@ def _of_tool(path: str, tool: str, summary: str) -> Page:
     )
 
 
-def _by_tool(path: str, tool: str, summary: str, **fill: Any) -> Page:
+def _by_tool(
+    path: str,
+    tool: str,
+    summary: str,
+    method: Literal["POST", "PUT", "DELETE"] = "POST",
+    **fill: Any,
+) -> Page:
     serve = partial(_done, tool=tool, fill=fill)
     schema = catalog()[tool].info().input_schema
     named = [name for name in schema["properties"] if f"{{{name}}}" in path]
     rest = {name: of for name, of in schema["properties"].items() if name not in named}
     body = {"type": "object", "properties": rest} if rest else None
-    return Page("POST", path, tool, summary, serve, body=body)
+    return Page(method, path, tool, summary, serve, body=body)
+
+
+def _signing(what: str, summary: str, serve: Serve, takes: Any, answers: Any) -> Page:
+    body, told = signing_in.schema(takes), signing_in.schema(answers)
+    path = f"/api/v1/auth/{what}"
+    return Page("POST", path, what, summary, serve, told, body=body, anybody=True)
 
 
 def _of_infrastructure(verb: str, method: Literal["POST", "DELETE"], summary: str) -> Page:
@@ -144,5 +157,31 @@ PAGES = (
         chat.cancel, chat.CANCELLED,
     ),
     _of_tool("/api/v1/logs", "audit_list", "The audit trail, the newest first"),
+    _signing(
+        "register", "Register, with an invitation", signing_in.register,
+        signing_in.Register, signing_in.Registered,
+    ),
+    _signing("login", "Sign in", signing_in.login, signing_in.Login, signing_in.Tokens),
+    _signing("refresh", "Go on", signing_in.refresh, signing_in.Refresh, signing_in.Tokens),
+    _signing("logout", "Sign out", signing_in.logout, signing_in.Logout, signing_in.Done),
+    _signing(
+        "password", "Change one's password", signing_in.change_password,
+        signing_in.Change, signing_in.Done,
+    ),
+    _of_tool("/api/v1/users/me", "account_get", "Who I am"),
+    _by_tool("/api/v1/users/me", "account_update", "Change what I am called", "PUT"),
+    _of_tool("/api/v1/users", "user_list", "Everybody who signs in"),
+    Page(
+        "POST", "/api/v1/users", "user_create", "Invite somebody; the answer has the code",
+        signing_in.invite, body=catalog()["user_create"].info().input_schema,
+    ),
+    _of_tool("/api/v1/users/{id}", "user_get", "One user"),
+    _by_tool("/api/v1/users/{id}", "user_update", "Change a user", "PUT"),
+    _by_tool("/api/v1/users/{id}", "user_delete", "Delete a user", "DELETE"),
+    _of_tool("/api/v1/workspaces", "workspace_list", "Workspaces"),
+    _by_tool("/api/v1/workspaces", "workspace_create", "Create a workspace"),
+    _of_tool("/api/v1/workspaces/{id}", "workspace_get", "One workspace"),
+    _by_tool("/api/v1/workspaces/{id}", "workspace_update", "Change a workspace", "PUT"),
+    _by_tool("/api/v1/workspaces/{id}", "workspace_delete", "Delete a workspace", "DELETE"),
     _of_tool("/api/v1/calls/{id}", "call_get", "One call: where what waits or runs is followed"),
 )  # fmt: skip
