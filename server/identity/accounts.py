@@ -71,6 +71,12 @@ class Accounts:
         return self._info(row)
 
     async def change(self, by: Caller, id: str, **values: Any) -> UserInfo:
+        if not id:
+            raise ToolError(
+                Code.FAILED_PRECONDITION,
+                f"{by.subject} comes with a token or a certificate, and has no account here.",
+                "Sign in, to change yours.",
+            )
         row = self._row(id)
         invitation, disabled = values.pop("invitation", ""), values.pop("disabled", None)
         if row["issuer"] and (invitation or "operator" in values):

@@ -131,8 +131,12 @@ class World:
                 sent["id"] = self.ids["advice", there]
             case "instance_start" | "instance_stop" | "instance_delete":
                 sent |= {"id": self.instance, "service": "ec2"}
-            case "token_revoke":
+            case "token_revoke" | "user_get" | "user_update" | "user_delete" | "workspace_delete":
                 sent["id"] = "none"
+            case "workspace_get" | "workspace_update":
+                sent["id"] = "ours"
+            case "user_create" | "workspace_create":
+                sent |= {"email": "none"} if tool == "user_create" else {"name": "No Name"}
         if tool == "recommendation_reject":
             sent["reason"] = "because"
         return sent
@@ -252,6 +256,10 @@ async def furnished(world: World, kube: Any) -> None:
         await house.done("workload_scale", tenant=tenant, name="stopped", replicas=0)
         made = await house.done("resource_apply", tenant=tenant, manifest=deployment("more", 0))
         world.ids["undo", tenant] = str(made.call_id or scaled.call_id)
+    roles = {f"own-{role}": Role(role) for role in ROLES if role != "operator"}
+    await house.app.identity.workspaces.create(
+        OLIVIA, name="ours", description="", tenants=[OWN], members=roles
+    )
     await house.done("recommendation_analyze")
     found = (await house.done("recommendation_list", limit=50)).answer["recommendations"]
     for one in found:
