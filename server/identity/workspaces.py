@@ -90,7 +90,7 @@ class Workspaces:
     async def change(self, by: Caller, id: str, **values: Any) -> WorkspaceInfo:
         row = self._row(by, id)
         role = self._role(by, row)
-        if role is not Role.OPERATOR and (role is not Role.ADMIN or set(values) != {"members"}):
+        if role is not Role.OPERATOR and (role is not Role.ADMIN or set(values) - {"members"}):
             raise ToolError(
                 Code.PERMISSION_DENIED,
                 f"You may not change this of {row['name']}.",
