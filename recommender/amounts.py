@@ -12,7 +12,9 @@ DAY, HOUR = 86400.0, 3600.0
 def said(value: float, unit: Unit) -> str:
     """An amount, as people say it."""
     if unit == "cores":
-        return f"{value:.3g} cores" if value >= 1 else f"{value * 1000:.3g}m"
+        if value < 1:
+            return f"{value * 1000:.3g}m"
+        return f"{value:.3g} core{'' if f'{value:.3g}' == '1' else 's'}"
     if unit == "share":
         return f"{value:.0%}"
     if unit == "bytes":

@@ -130,7 +130,7 @@ def _heading(suggestion: Suggestion, series: Series) -> Band | None:
     )
     if level is None or not grows or seconds is None:
         return None
-    span = min(max(1.1 * seconds, 6 * HOUR), max(series.end - series.start, DAY))
+    span = min(max(1.1 * seconds, 6 * HOUR), max(2 * (series.end - series.start), DAY))
     hours = np.linspace(0, span / HOUR, 25)
     going = level + grows * hours
     unsure = 0.15 * grows * hours

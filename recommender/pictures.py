@@ -114,9 +114,21 @@ def picture(
         out = io.BytesIO()
         if format == "png":
             figure.savefig(out, format="png", dpi=144, metadata={"Software": None})
-            return out.getvalue()
+            return _few_colours(out)
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     return as_svg(out.getvalue().decode(), _clean(title))
+
+
+def _few_colours(png: io.BytesIO) -> bytes:
+    """A third of the bytes: a chat takes many of them."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    with Image.open(png) as image:
+        image.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(
+            out, format="png", optimize=True
+        )
+    return out.getvalue()
 
 
 def _top(usage: Series, levels: Sequence[Level], band: Band | None) -> float:
@@ -230,7 +242,7 @@ def _frame(
 ) -> None:
     """The words around it, and what room they leave: nothing covers the data."""
     lines = textwrap.wrap(title, 52, max_lines=2, placeholder=" …") or [""]
-    under = textwrap.wrap(subtitle, 76, max_lines=2, placeholder=" …")
+    under = textwrap.wrap(subtitle, 76, max_lines=3, placeholder=" …")
     y = HEIGHT - 14.0
     for line in lines:
         figure.text(18 / WIDTH, y / HEIGHT, line, fontsize=TITLE, fontweight="bold",

@@ -16,6 +16,7 @@ from recommender.tables import runs as table
 # `partial`: some was not read, and is said in the warnings. `interrupted`: the process ended.
 RunState = Literal["running", "complete", "partial", "failed", "interrupted"]
 r = table.c
+KEPT_S = 30 * 86_400.0
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,11 @@ class Runs:
             return connection.execute(query).mappings().one()
 
         return RunRecord(**await self.run(work))
+
+    async def prune(self, now: float) -> None:
+        """Forget those of long ago."""
+        old = sa.delete(table).where(r.state != "running", r.started < now - KEPT_S)
+        await self.run(lambda c: c.execute(old) and None)
 
     async def latest(self, limit: int = 20, *states: RunState) -> list[RunRecord]:
         """The newest first; of all states unless some are named."""

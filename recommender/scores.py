@@ -22,13 +22,24 @@ class Score:
     saved: float = 0.0
     promised: float = 0.0
 
+    @property
+    def said(self) -> str:
+        """In words, empty where none has a past: `3 kept, 2 rejected; 3 of 4 bounds held`."""
+        names = {"kept": "kept", "harmful": "harmful", "no_effect": "without effect",
+                 "applied": "being watched", "rejected": "rejected"}  # fmt: skip
+        past = [f"{n} {words}" for state, words in names.items() if (n := self.counts[state])]
+        said = ", ".join(past)
+        if self.held is None:
+            return said
+        return f"{said}; {round(self.held * self.claimed)} of {self.claimed} bounds held"
 
-async def scores(run: Run, claiming: float = 0.9) -> dict[str, Score]:
+
+async def scores(run: Run, now: float, claiming: float = 0.9) -> dict[str, Score]:
     """By strategy, in the order of their names."""
     count, monthly = sa.func.count(), sa.func.sum(s.monthly)
     by_state = (
         sa.select(s.strategy, s.state, count, monthly)
-        .where(s.state.in_(COUNTED))
+        .where(s.state.in_(COUNTED), (s.state != "open") | (s.expires > now))
         .group_by(s.strategy, s.state)
     )
     by_held = (

@@ -36,6 +36,7 @@ Sort = Literal["effect", "confidence", "age"]
 
 DAY = 86400.0
 EXPIRES_S = 3 * DAY
+KEPT_S = 30 * DAY
 MOST = 1000
 
 s = suggestions.c
@@ -277,6 +278,14 @@ class Suggestions:
     async def not_applied(self, id: str) -> Recommendation:
         """Its call was rejected, or failed: it is open again."""
         return await self._move(id, ("applying",), "open", "opened again", call_id="")
+
+    async def prune(self, now: float | None = None) -> None:
+        """Forget those that nobody decided on and that are long gone."""
+        before = (self.clock() if now is None else now) - KEPT_S
+        gone = s.state.in_(("replaced", "withdrawn")) & (s.updated < before)
+        gone |= (s.state == "open") & (s.expires < before)
+        statement = sa.delete(suggestions).where(gone, s.applied.is_(None))
+        await self.run(lambda c: c.execute(statement) and None)
 
     async def due(self, now: float | None = None) -> Sequence[Recommendation]:
         """Those applied whose time of watching is over."""

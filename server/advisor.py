@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 APPLY = "recommendation_apply"
 WATCH_S = 300.0
+# As far back as strategies look, and a little.
+PICTURE_S = 7.5 * 86_400
 # It acts for nobody: what it wants undone waits for a person, unless the policy says otherwise.
 ITSELF = Caller.of("recommender", operator=True, agent=True, door="internal")
 
@@ -132,7 +134,25 @@ class Advisor:
     async def scores(self) -> Mapping[str, dict[str, Any]]:
         from recommender.scores import scores
 
-        return {name: asdict(score) for name, score in (await scores(self.suggestions.run)).items()}
+        found = await scores(self.suggestions.run, self._clock().timestamp())
+        return {name: asdict(score) | {"said": score.said} for name, score in found.items()}
+
+    async def picture(self, caller: Caller, id: str, format: str, dark: bool) -> bytes:
+        one = await self._find(caller, id)
+        found = await asked(lambda: self._drawn(one, format, dark))
+        if found is None:
+            raise ToolError(
+                Code.NOT_FOUND,
+                f"Nothing of the past of {one.suggestion.subject} is known any more.",
+                "recommendation_get has its evidence in figures.",
+            )
+        return found
+
+    def _drawn(self, one: "Stored", format: Any, dark: bool) -> bytes | None:
+        from recommender.drawing import drawn
+
+        workload = self._workload(one, PICTURE_S)
+        return drawn(one.suggestion, workload, format, dark)
 
     async def stands_for(self, caller: Caller, id: str) -> tuple[str, str]:
         """The tool that applying it calls, and the tenant."""
@@ -175,6 +195,8 @@ class Advisor:
                     recorded = await self.suggestions.record(advice.found, covered, run_id, now)
                     for one in await self.suggestions.since(now):
                         self.changed(self._shown(one))
+                    await self.suggestions.prune(now)
+                    await self.runs.prune(now)
                 record = await self.runs.end(
                     run_id,
                     seen={"series": read.series, "points": read.points, "requests": read.requests},

@@ -194,6 +194,20 @@ def analyze(
 
 
 @app.command()
+@taking(SERVER, STATE)
+def picture(
+    where: Where,
+    id: Annotated[str, typer.Argument(help="of a recommendation")],
+    output: Annotated[Path, typer.Option(help="file to write: .svg or .png")],
+    dark: Annotated[bool, typer.Option("--dark", help="in dark colours")] = False,
+) -> None:
+    """Draw what a recommendation is about: usage, requests, limits and what is expected."""
+    from server.commands import advising, running
+
+    running.run(advising.draw(id, output, dark, **where))
+
+
+@app.command()
 def backtest(
     traces: Annotated[Path, typer.Option(help="recorded usage, as Parquet")],
     strategy: Annotated[list[str] | None, typer.Option(help="rightsize, replicas")] = None,

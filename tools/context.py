@@ -498,6 +498,10 @@ class Recommendations(Protocol):
 
     async def scores(self) -> Mapping[str, dict[str, Any]]: ...
 
+    async def picture(self, caller: Caller, id: str, format: str, dark: bool) -> bytes:
+        """The past that it speaks of, and what it proposes."""
+        ...
+
 
 class Chat(Protocol):
     """Who is who in chat. Every method raises `ToolError` for a code that is spent or too old."""

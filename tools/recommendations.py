@@ -1,5 +1,6 @@
 """Tools about what should be done: suggestions, each a tool with its arguments and the evidence."""
 
+from base64 import b64encode
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
@@ -32,6 +33,11 @@ class RecommendationFilter(Arguments):
     next: str = Field("", max_length=300)
 
 
+class RecommendationPicture(RecommendationName):
+    format: Literal["svg", "png"] = "svg"
+    dark: bool = False
+
+
 class Analyze(Arguments):
     tenant: Label | None = Field(None, description="else all")
 
@@ -59,9 +65,10 @@ class RecommendationRow(Lean):
 
 
 class Score(BaseModel):
-    """How past suggestions of a strategy did."""
+    """How past suggestions of a strategy did, in words and in figures."""
 
     strategy: str
+    said: str = ""
     figures: dict[str, Any]
 
 
@@ -74,6 +81,13 @@ class RecommendationList(Lean):
 
 class RecommendationAnswer(Lean):
     recommendation: Recommendation
+
+
+class Picture(Lean):
+    """`data`: an SVG as its text, a PNG in base64."""
+
+    format: str
+    data: str
 
 
 class Analysis(Lean):
@@ -105,7 +119,10 @@ async def list_(ctx: Context, which: RecommendationFilter) -> RecommendationList
     scores = await ctx.need_recommendations().scores() if not which.next else {}
     return RecommendationList(
         recommendations=[_row(one) for one in found],
-        scores=[Score(strategy=name, figures=figures) for name, figures in scores.items()],
+        scores=[
+            Score(strategy=name, said=figures.pop("said"), figures=figures)
+            for name, figures in scores.items()
+        ],
         next=more,
         notes=list(notes),
     )
@@ -117,6 +134,15 @@ async def get(ctx: Context, which: RecommendationName) -> RecommendationAnswer:
     """One recommendation: reason, evidence, confidence, cost, risk, the call that does it."""
     found = await ctx.need_recommendations().get(ctx.caller, which.id)
     return RecommendationAnswer(recommendation=found)
+
+
+@tool("recommendation_picture", effect=Effect.READ, group="recommendations",
+      title="Picture of a recommendation", scope="platform", people_only=True)  # fmt: skip
+async def picture(ctx: Context, which: RecommendationPicture) -> Picture:
+    """What a recommendation is about, drawn: usage, requests, limits and what is expected."""
+    drawn = await ctx.need_recommendations().picture(ctx.caller, which.id, which.format, which.dark)
+    data = drawn.decode() if which.format == "svg" else b64encode(drawn).decode()
+    return Picture(format=which.format, data=data)
 
 
 @tool("recommendation_analyze", effect=Effect.READ, group="recommendations",

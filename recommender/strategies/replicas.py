@@ -118,10 +118,10 @@ class Replicas(Strategy):
         name = workload.subject.name
         usual, top = (float(np.nanquantile(past, q)) for q in (0.95, 1.0))
         fit = [int(n) for n in needed(np.array([usual, top]), service)]
-        link = "but" if wanted < current else "and"
+        enough = "were enough" if wanted < current else "would have been needed"
         reason = (
-            f"{name} runs {current} replicas, {link} {fit[0]} were enough for 95 % of the last "
-            f"{_days(past, service)} and {fit[1]} at its peak."
+            f"{name} runs {current} replicas, but {fit[0]} {enough} for 95% of the last "
+            f"{_days(past, service)}, and {fit[1]} at its peak."
         )
         arguments = base.address(workload.subject) | {"replicas": wanted}
         title = f"Scale {name} from {current} to {wanted} replicas"
@@ -142,12 +142,15 @@ class Replicas(Strategy):
         arguments: dict[str, Any] = {"tenant": workload.subject.namespace, "name": scaler.name}
         short = float((wants > scaler.max_replicas).mean())
         if at_most > s.at_bound and short > 0.2 * s.at_bound:
-            peak = bound if bound == bound else float(np.nanmax(past))
-            top = int(min(s.most, np.ceil(needed(np.array([peak]), service)[0] * s.headroom)))
+            # Room above what was seen, or what is expected at most, whichever is more.
+            seen = np.ceil(wants.max() * s.headroom)
+            expected = needed(np.array([bound]), service)[0] if bound == bound else 0
+            top = int(min(s.most, max(seen, expected)))
             if top > scaler.max_replicas * (1 + s.dead_band):
                 reason = (
                     f"{scaler.name} sat at its {scaler.max_replicas} replicas for {at_most:.0%} of "
-                    f"the last {_days(past, service)}, and more were needed for {short:.0%} of it."
+                    f"the last {_days(past, service)}, and more were needed for {short:.0%} of it "
+                    f"({wants.max():.0f} at its peak)."
                 )
                 title = f"Let {scaler.name} go up to {top} replicas"
                 return title, reason, "autoscaler_update", arguments | {"max_replicas": top}, 0

@@ -216,7 +216,9 @@ def _said(size: _Size) -> str:
     name = "CPU" if size.what == "cpu" else "memory"
     if size.wanted != size.request:
         before = f"from {_amount(size, size.request)} " if size.request else ""
-        return f"{name} {before}to {_amount(size, size.wanted)}"
+        limit = size.wanted_limit if size.wanted_limit != size.limit else None
+        also = f" (limit {_amount(size, limit)})" if limit else ""
+        return f"{name} {before}to {_amount(size, size.wanted)}{also}"
     return f"{name} limit to {_amount(size, size.wanted_limit or size.wanted)}"
 
 
@@ -226,7 +228,7 @@ def _reason(name: str, size: _Size) -> str:
     window = "day" if days == 1 else f"{days} days"
     usual = _amount(size, float(np.nanquantile(size.past, 0.95)))
     top = _amount(size, float(np.nanmax(size.past)))
-    used = f"used at most {usual} for 95 % of the last {window} ({top} at its peak)"
+    used = f"used at most {usual} for 95% of the last {window} ({top} at its peak)"
     what = "CPU" if size.what == "cpu" else "memory"
     if size.trouble:
         return f"{name} needs more {what}: {size.trouble}, at a limit of {_limit(size)}."

@@ -68,7 +68,7 @@ class Saturation(Strategy):
         )
         seen = f"for {base.said_time(going.hours * HOUR)}"
         if going.before:
-            times = "once" if going.before == 1 else f"{going.before} times"
+            times = {1: "once", 2: "twice"}.get(going.before, f"{going.before} times")
             seen += f", has hit its limit of {base.said_memory(limit)} {times} and does so again"
         else:
             seen += f" and reaches its limit of {base.said_memory(limit)}"
@@ -103,7 +103,8 @@ class Saturation(Strategy):
         reason = (
             f"{name} holds {amount(going.level)} of {amount(bound)}, has grown by "
             f"{amount(going.grows * DAY)} a day and is full in about "
-            f"{base.said_time(going.seconds)}: {advice}."
+            f"{base.said_time(going.seconds)} ({going.sure:.0%} sure that within "
+            f"{base.said_time(going.horizon)}): {advice}."
         )
         title = f"The {what} {name} is full in about {base.said_time(going.seconds)}"
         return self._warning(workload, "", f"{what}:{name}", bound, going, title, reason)

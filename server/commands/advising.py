@@ -25,13 +25,46 @@ async def analyze(tenant: str, limit: int, output: Output, **where: Any) -> int:
             )
         run = must_have(outcome)
         listed = await gate.call(caller(), "recommendation_list", named | {"limit": limit})
-    rows = must_have(listed)["recommendations"]
+    found = must_have(listed)
+    rows = found["recommendations"]
     for warning in run.get("warnings", []):
         err.print(f"! {warning}", style="yellow", markup=False)
     told = f"{run.get('workloads', 0)} workloads in {run.get('seconds', 0):.1f} s: {run['status']}"
     err.print(told, style="dim", markup=False)
     write(rows, output)
+    if output == "table":
+        for past in found.get("scores", []):
+            if said := past.get("said"):
+                told = f"Earlier suggestions of {past['strategy']}: {said}."
+                err.print(told, style="dim", markup=False)
     return DONE
+
+
+async def draw(id: str, output: Path, dark: bool, **where: Any) -> int:
+    """Write the picture of a recommendation into a file. Raises `ToolError`."""
+    from server.doors.pictures import picture
+
+    format = output.suffix.lower().removeprefix(".")
+    if format not in ("svg", "png"):
+        raise ToolError(
+            Code.INVALID_ARGUMENT, f"{output} is to end in .svg or .png.", "Such as picture.svg."
+        )
+    async with connected(**where) as gate:
+        drawn = await picture(gate, caller(), id, format, dark)  # type: ignore[arg-type]
+    _keep(output, drawn)
+    return DONE
+
+
+def _keep(file: Path, content: bytes) -> None:
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise ToolError(
+            Code.FAILED_PRECONDITION,
+            f"{file} cannot be written: {error.strerror}.",
+            "Name another file.",
+        ) from None
+    err.print(f"{file}: {len(content) / 1000:.0f} kB", markup=False, highlight=False)
 
 
 def write(rows: list[dict[str, Any]], output: Output) -> None:

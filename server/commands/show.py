@@ -99,8 +99,16 @@ def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     for column in columns:
         table.add_column(column.upper(), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_plain(row.get(column, ""))) for column in columns))
+        table.add_row(*(Text(_cell(row.get(column, ""))) for column in columns))
     out.print(table)
+
+
+def _cell(value: Any) -> str:
+    """What is inside of an object is told in words, and what is nothing is left out."""
+    if not isinstance(value, dict):
+        return _plain(value)
+    told = ((k, v) for k, v in value.items() if v not in (*EMPTY, 0))
+    return ", ".join(_cell(v) if isinstance(v, dict) else f"{k} {_plain(v)}" for k, v in told)
 
 
 def show_piece(piece: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from recommender.model import RecommenderError, Subject, Suggestion
-from recommender.scores import scores
+from recommender.scores import Score, scores
 from recommender.suggestions import MovedOn, NotFound, Suggestions
 from recommender.tables import metadata
 from server.journal import Journal
@@ -388,10 +388,43 @@ async def test_scores_say_how_each_strategy_did(book: Book) -> None:
         await applied(book, id)
         await book.conclude(id, outcome, {}, "", held=outcome == "kept")
     await book.reject(ids[4], "ann")
-    [(strategy, score)] = (await scores(book.run)).items()
+    [(strategy, score)] = (await scores(book.run, book.clock())).items()
     assert strategy == "rightsize"
     assert score.counts == {
         "open": 1, "applying": 0, "applied": 0, "kept": 2, "harmful": 1, "no_effect": 1, "rejected": 1,
     }  # fmt: skip
     assert (score.claimed, score.held, score.saved, score.promised) == (4, 0.5, 24.0, 12.0)
-    assert (await scores(book.run, claiming=0.95))["rightsize"].held is None
+    assert (await scores(book.run, book.clock(), claiming=0.95))["rightsize"].held is None
+
+
+async def test_an_expired_one_is_not_counted_as_open_and_what_it_was_worth_is_not_promised(
+    book: Book,
+) -> None:
+    await book.found(rightsize(subject=API))
+    book.clock.now += 4 * DAY
+    score = (await scores(book.run, book.clock())).get("rightsize")
+    assert score is None
+
+
+async def test_what_nobody_decided_on_is_forgotten_and_what_somebody_did_is_kept(
+    book: Book,
+) -> None:
+    subjects = [replace(API, name=f"api-{n}") for n in range(4)]
+    await book.found(*(rightsize(subject=subject) for subject in subjects))
+    gone, rejected, kept, open_ = [one.id for one in (await book.list()).items]
+    await book.reject(rejected, "ann")
+    await applied(book, kept)
+    await book.conclude(kept, "kept", {}, "")
+    book.clock.now += 20 * DAY
+    await book.found(rightsize(subject=(await book.get(open_)).suggestion.subject))
+    book.clock.now += 31 * DAY
+    await book.prune()
+    assert {one.id for one in (await book.list()).items} == {rejected, kept, open_}
+    assert gone
+
+
+def test_how_they_did_is_said_in_words() -> None:
+    assert Score().said == ""
+    counts = Score().counts | {"kept": 3, "harmful": 1, "rejected": 2}
+    score = Score(counts, claimed=4, held=0.75)
+    assert score.said == "3 kept, 1 harmful, 2 rejected; 3 of 4 bounds held"

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from server.doors.pictures import picture
 from server.sandbox.prometheus import PracticePrometheus
 from server.sandbox.usage import Life
 from tests.conftest import Kube
 from tests.house import AGENT, OLIVIA, OSCAR, House, opened, settings
 from tools.calls import Caller, Grant, Role, State
-from tools.errors import Code
+from tools.errors import Code, ToolError
 
 GI = 2.0**30
 # The usage is made up, so a real cluster would have nothing to say about it.
@@ -245,3 +246,16 @@ async def test_operators_ask_in_promql(house: House, tenant: str) -> None:
     past = await house.call(OLIVIA, "metrics_range", query=query, last="1h", points=5)
     assert past.answer is not None, past.error
     assert len(past.answer["series"][0]["values"]) == 5
+
+
+async def test_its_picture_is_for_those_who_may_see_it(house: House, tenant: str) -> None:
+    id = await rightsizing(house)
+    light = await picture(house.app.gate, OLIVIA, id, "svg")
+    assert b"<svg" in light[:200]
+    assert b"Resize big" in light
+    assert await picture(house.app.gate, OLIVIA, id, "svg", dark=True) != light
+    assert (await picture(house.app.gate, OLIVIA, id, "png"))[:8] == b"\x89PNG\r\n\x1a\n"
+    other = Caller.of("eve", grants={"elsewhere": Grant(role=Role.ADMIN, uid="1")})
+    with pytest.raises(ToolError) as refused:
+        await picture(house.app.gate, other, id, "svg")
+    assert refused.value.code is Code.NOT_FOUND

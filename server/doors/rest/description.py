@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from server.doors.http import STATUS
 from server.doors.rest.calling import MOST_WAIT_S, NDJSON
 from server.doors.rest.examples import example
+from server.doors.rest.inside import JSON
 from tools.calls import Outcome, State
 from tools.errors import Code
 from tools.schemas import compact
@@ -145,6 +146,9 @@ def _page(page: "Page", shared: _Shared) -> Json:
         operation["parameters"] += OPTIONS
         tool = page.name if page.name in catalog() else ""
         return operation | {"responses": _outcomes(shared.outcome, tool) | _problems()}
+    if page.media != JSON:
+        drawn = _content(TEXT, page.summary, page.media)
+        return operation | {"responses": {"200": drawn} | _problems()}
     schema = shared.place(page.name + "_page", page.answers or {})
     if page.method != "GET":
         return operation | {"responses": {"200": _content(schema, page.summary)} | _problems()}

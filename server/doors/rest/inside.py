@@ -14,6 +14,7 @@ from tools.errors import Code, ToolError
 if TYPE_CHECKING:
     from server.identity.signing_in import SignIn
 
+JSON = "application/json"
 # Who calls, by token, door and tool: None where that is nobody.
 Who = Callable[[str, str, str], Awaitable[Caller | None]]
 

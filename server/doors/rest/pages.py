@@ -10,14 +10,17 @@ from starlette.responses import Response
 
 from server.doors.http import problem
 from server.doors.rest import chat, infrastructure, signing_in
+from server.doors.pictures import MEDIA, Format, picture
 from server.doors.rest.calling import answer, body_of, options_of, page
-from server.doors.rest.inside import Inside, caller_of
+from server.doors.rest.inside import JSON, Inside, caller_of
 from server.doors.rest.overview import Overview, overview
 from tools.calls import Caller, Gate, Outcome
+from tools.errors import Code, ToolError
 from tools.schemas import compact
 from tools.tool import catalog
 
 Schema = Mapping[str, Any]
+DARK: Schema = {"type": "object", "properties": {"dark": {"type": "boolean"}}}
 Serve = Callable[[Inside, Request], Awaitable[Response]]
 
 
@@ -35,6 +38,7 @@ class Page:
     query: Schema = field(default_factory=dict)
     body: Schema | None = None
     anybody: bool = False  # before one has signed in
+    media: str = JSON
 
     @property
     def changes(self) -> bool:
@@ -47,6 +51,19 @@ async def _shown(inside: Inside, request: Request, *, tool: str) -> Response:
     given = {k: v for k, v in request.query_params.items() if v} | request.path_params
     outcome = await inside.gate.call(caller, tool, given)
     return problem(outcome.error) if outcome.error else page(request, outcome.answer)
+
+
+async def _pictured(inside: Inside, request: Request, *, format: Format) -> Response:
+    """What a recommendation is about, drawn; in the colours of the night with `dark`."""
+    caller = await caller_of(inside, request, "recommendation_picture")
+    dark = request.query_params.get("dark", "").lower()
+    if dark not in ("", "1", "true", "0", "false"):
+        said = "`dark` is true or false."
+        raise ToolError(Code.INVALID_ARGUMENT, said, "Leave it out for light.")
+    night = dark in ("1", "true")
+    drawn = await picture(inside.gate, caller, request.path_params["id"], format, night)
+    headers = {"Cache-Control": "private, max-age=60", "Vary": "Authorization, Cookie"}
+    return Response(drawn, 200, headers, MEDIA[format])
 
 
 async def _done(
@@ -134,6 +151,14 @@ PAGES = (
     _of_tool("/api/v1/metrics", "metrics_service", "CPU, memory and network of a service"),
     _of_tool("/api/v1/metrics/history", "metrics_history", "What was used in the past"),
     _of_tool("/api/v1/recommendations", "recommendation_list", "What should be changed, and why"),
+    *(
+        Page(
+            "GET", f"/api/v1/recommendations/{{id}}/picture.{format}",
+            f"recommendation_picture_{format}", f"What one is about, drawn ({format})",
+            partial(_pictured, format=format), query=DARK, media=media,
+        )
+        for format, media in MEDIA.items()
+    ),
     _by_tool(
         "/api/v1/recommendations/{id}/apply", "recommendation_apply", "Do what one recommends"
     ),
