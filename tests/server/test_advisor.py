@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,40 @@ def tenant() -> str:
 
 
 @pytest.fixture
+def policy(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
+    """None for the one that is shipped; else that with the example of this name in force."""
+    name = getattr(request, "param", "")
+    if not name:
+        return None
+    text = files("server").joinpath("policy.cedar").read_text()
+    first, found, example = text.partition(f'// @id("{name}")')
+    assert found
+    lines = [line.removeprefix("// ") for line in example.splitlines()]
+    file = tmp_path / "mine.cedar"
+    file.write_text("\n".join([first, f'@id("{name}")', *lines]))
+    return file
+
+
+@pytest.fixture
 async def house(
-    kube: Kube, aws: Any, moto_url: str, tmp_path: Path, clock: Clock, tenant: str
+    kube: Kube,
+    aws: Any,
+    moto_url: str,
+    tmp_path: Path,
+    clock: Clock,
+    tenant: str,
+    policy: Path | None,
 ) -> AsyncIterator[House]:
     """A tenant whose Deployment `big` has asked for many times what it uses, for two weeks."""
     life = Life(tenant, "Deployment", "big", replicas=2, cpu_request=1.0, memory_request=GI,
                 cpu_limit=2.0, memory_limit=GI, cpu=0.1, memory=150e6)  # fmt: skip
     with PracticePrometheus([life], clock=lambda: clock().timestamp()) as prometheus:
         there = settings(
-            tmp_path, kube.kubeconfig, moto_url, prometheus={"url": prometheus.url, "every_h": 0}
+            tmp_path,
+            kube.kubeconfig,
+            moto_url,
+            prometheus={"url": prometheus.url, "every_h": 0},
+            policy=policy,
         )
         async with opened(there, clock=clock) as house:
             await house.done("tenant_create", name=tenant, plan="pro")
@@ -184,9 +210,8 @@ async def test_who_is_in_another_tenant_sees_none_of_it(house: House) -> None:
     assert denied.state is State.DENIED
 
 
-async def test_what_did_harm_is_said_and_its_undo_waits_for_a_person(
-    house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def harmed(house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """The call that applied a recommendation which did harm, and the one that is to undo it."""
     from recommender.outcomes import Judgement
 
     id = await rightsizing(house)
@@ -203,11 +228,35 @@ async def test_what_did_harm_is_said_and_its_undo_waits_for_a_person(
     found = shown.answer["recommendation"]
     assert found["state"] == "harmful"
     assert "OOM" in found["outcome"]["why"]
-    undo = found["outcome"]["undo_call"]
+    assert done.call_id
+    return done.call_id, found["outcome"]["undo_call"]
+
+
+async def test_what_did_harm_is_said_and_its_undo_waits_for_a_person(
+    house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, undo = await harmed(house, clock, monkeypatch)
     assert (await house.state(undo)).waiting
     decided = await house.call(OSCAR, "call_approve", id=undo)
     assert decided.state is State.SUCCEEDED, decided.error
-    assert await house.state(done.call_id) is State.UNDONE
+    assert await house.state(done) is State.UNDONE
+
+
+@pytest.mark.parametrize("policy", ["advice-takes-back-its-harm"], indirect=True)
+async def test_what_did_harm_is_taken_back_by_itself_where_the_policy_says_so(
+    house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the example of the policy that is shipped."""
+    done, undo = await harmed(house, clock, monkeypatch)
+    await house.settled()
+    shown = await house.call(OLIVIA, "call_wait", id=undo)
+    assert shown.answer is not None
+    assert await house.state(undo) is State.SUCCEEDED
+    assert await house.state(done) is State.UNDONE
+    # It is for the recommender alone: an agent of that name gets no further than any other.
+    named = Caller.of("recommender", operator=True, agent=True, door="mcp")
+    again = await house.call(named, "call_undo", id=undo)
+    assert again.state is not State.SUCCEEDED
 
 
 async def test_without_an_answer_from_prometheus_what_is_known_stays_and_that_is_said(
