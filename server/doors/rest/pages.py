@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.doors.http import problem
-from server.doors.rest import chat, infrastructure, signing_in
 from server.doors.pictures import MEDIA, Format, picture
+from server.doors.rest import chat, infrastructure, signing_in
 from server.doors.rest.calling import answer, body_of, options_of, page
 from server.doors.rest.inside import JSON, Inside, caller_of
 from server.doors.rest.overview import Overview, overview
