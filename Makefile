@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench docs constraints node clean
+.PHONY: demo test check bench docs screens constraints node clean
 
 demo: .venv
 	$(BIN)/pilothouse demo
@@ -24,6 +24,10 @@ bench: .venv
 # Tables and pages that are made from the code.
 docs: .venv
 	$(BIN)/python -m server.docs
+
+# Pictures of the page, for docs/page.md. Needs Chromium.
+screens: .venv
+	$(BIN)/python -m tests.screens
 
 .venv: pyproject.toml constraints.txt
 	@command -v git >/dev/null || { echo "git is missing: apt-get install -y git"; exit 1; }

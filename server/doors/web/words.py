@@ -89,7 +89,9 @@ def value(anything: Any) -> str:
 
 
 def cores(amount: float) -> str:
-    return f"{amount:.3g} cores" if amount >= 1 else f"{amount * 1000:.3g}m"
+    if amount < 1:
+        return f"{amount * 1000:.3g}m"
+    return "1 core" if amount == 1 else f"{amount:.3g} cores"
 
 
 def bytes_(amount: float) -> str:
