@@ -98,6 +98,7 @@ class World:
             "query": "up",
             "sha256": "0" * 63,  # too short: it would make one else
             "subject": "sam",
+            "code": "zzzz-zzzz",
             "reason": "",
             "limit": 50,
         }
@@ -127,8 +128,10 @@ class World:
                 sent["id"] = self.ids["undo", there]
             case "call_get" | "call_wait" | "call_retry":
                 sent["id"] = self.ids["undo", there]
-            case "recommendation_apply" | "recommendation_get" | "recommendation_reject":
+            case "recommendation_apply" | "recommendation_get":
                 sent["id"] = self.ids["advice", there]
+            case "recommendation_reject" | "recommendation_snooze":
+                sent |= {"id": self.ids["advice", there], "reason": "because"}
             case "instance_start" | "instance_stop" | "instance_delete":
                 sent |= {"id": self.instance, "service": "ec2"}
             case "token_revoke" | "user_get" | "user_update" | "user_delete" | "workspace_delete":
@@ -137,9 +140,7 @@ class World:
                 sent["id"] = "ours"
             case "user_create" | "workspace_create":
                 sent |= {"email": "none"} if tool == "user_create" else {"name": "No Name"}
-        if tool == "recommendation_reject":
-            sent["reason"] = "because"
-        return sent
+        return {name: value for name, value in sent.items() if name in fields}
 
 
 def app_of(tenant: str) -> str:
