@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 token_app = typer.Typer(help="Who may come in.", no_args_is_help=True)
 app.add_typer(token_app, name="token")
+slack_app = typer.Typer(help="Slack: docs/chatops.md.", no_args_is_help=True)
+app.add_typer(slack_app, name="slack")
 audit_app = typer.Typer(help="Who did what.", no_args_is_help=True)
 app.add_typer(audit_app, name="audit")
 
@@ -413,6 +415,36 @@ def audit_export(
     filters = {"type": type, "status": status, "tenant": tenant, "subject": subject}
     filters |= {"since": since, "until": until, "text": text}
     running.run(auditing.export(output, format.value, filters, **where))
+
+
+@slack_app.command("manifest")
+@taking({"config": STATE["config"]})
+def slack_manifest(
+    where: Where,
+    url: Annotated[
+        str, typer.Option(help="where Slack reaches this server; else it connects to Slack")
+    ] = "",
+) -> None:
+    """Print the app to install in Slack, with just what it uses."""
+    from server.commands import running, slack
+
+    async def work() -> int:
+        return slack.manifest(url, **where)
+
+    running.run(work())
+
+
+@slack_app.command("link")
+@taking(SERVER, STATE)
+def slack_link(
+    where: Where,
+    code: Annotated[str, typer.Argument(help="as /pilot login tells it")],
+    yes: Yes = False,
+) -> None:
+    """Say that you are who was told this code in Slack."""
+    from server.commands import running, slack
+
+    running.run(slack.link(code, yes, **where))
 
 
 def _version(wanted: bool) -> None:
