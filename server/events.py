@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from tools.calls import Caller
@@ -65,7 +66,8 @@ class Hub:
         self._kept = kept
         self._events: list[Event] = []
         self._number = 0
-        self._waiting: list[asyncio.Future[None]] = []
+        # In the order in which they came.
+        self._waiting: dict[asyncio.Future[None], None] = {}
         self._waking = False
         self._readers: set[Subscription] = set()
         self.closed = False
@@ -121,14 +123,13 @@ class Hub:
         if self._number > number or self.closed:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
+        self._waiting[future] = None
         timer = future.get_loop().call_later(timeout_s, _set, future)
         try:
             await future
         finally:
             timer.cancel()
-            if not future.done() or self._number == number:
-                self._waiting = [one for one in self._waiting if one is not future]
+            self._waiting.pop(future, None)
 
     def _wake(self) -> None:
         if not self._waking and self._waiting:
@@ -136,8 +137,8 @@ class Hub:
             asyncio.get_running_loop().call_soon(self._wake_some)
 
     def _wake_some(self) -> None:
-        some, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
-        for future in some:
+        for future in list(islice(self._waiting, AT_ONCE)):
+            del self._waiting[future]
             _set(future)
         self._waking = bool(self._waiting)
         if self._waking:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from tests.bench import listing, many, prometheus, provisioning, reading, starting
+from tests.bench import listing, live, many, prometheus, provisioning, reading, starting
 from tests.bench.measuring import Figure
 from tests.bench.page import PAGE, Chapter, page, table
 from tests.bench.processes import world
@@ -21,6 +21,7 @@ ONCE = {
     "start": Chapter("Start", starting.start),
     "definitions": Chapter("What a model is sent of the tools", starting.definitions),
     "tenants": Chapter("Many tenants", many.tenants),
+    "live": Chapter("Following what happens", live.live),
     "prometheus": Chapter("Reading usage from Prometheus", prometheus.prometheus),
 }
 EACH = {
