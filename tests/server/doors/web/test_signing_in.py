@@ -54,6 +54,17 @@ async def test_who_has_not_signed_in_is_asked_to_and_comes_back_to_where_they_we
         assert there.headers["location"] == "/approvals?next=x"
 
 
+async def test_who_comes_by_a_link_of_another_site_is_let_in_from_a_page_of_ours(
+    demo: Demo,
+) -> None:
+    async with visitor(demo) as client:
+        headers = {"sec-fetch-site": "cross-site"}
+        first = await client.get("/calls/abc?x=1", headers=headers)
+        assert '<meta http-equiv="refresh" content="0;url=/calls/abc?x=1">' in first.text
+        again = await client.get("/calls/abc?x=1", headers={"sec-fetch-site": "same-origin"})
+        assert again.headers["location"].startswith("/signin")
+
+
 @pytest.mark.parametrize("to", ["//evil.example", "https://evil.example", "/\\evil.example", ""])
 async def test_signing_in_leads_to_no_other_site(demo: Demo, to: str) -> None:
     async with visitor(demo) as client:
