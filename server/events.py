@@ -18,7 +18,8 @@ from tools.calls import Caller
 KINDS = ("call", "recommendation", "metrics", "log")
 KEPT = 10_000
 # Readers that are woken in one turn of the loop: between two turns others get theirs.
-AT_ONCE = 50
+AT_ONCE = 10
+TICK_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class Hub:
         self._events: list[Event] = []
         self._number = 0
         # In the order in which they came.
-        self._waiting: dict[asyncio.Future[None], None] = {}
+        self._waiting: dict[asyncio.Future[None], float] = {}
+        self._ticking = False
         self._waking = False
         self._readers: set[Subscription] = set()
         self.closed = False
@@ -122,14 +124,25 @@ class Hub:
         """Wait until there is more than that number, or the time is up."""
         if self._number > number or self.closed:
             return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[future] = None
-        timer = future.get_loop().call_later(timeout_s, _set, future)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._waiting[future] = loop.time() + timeout_s
+        if not self._ticking:
+            self._ticking = True
+            loop.call_later(TICK_S, self._tick, loop)
         try:
             await future
         finally:
-            timer.cancel()
             self._waiting.pop(future, None)
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One timer for all who wait: a timer for each would cost more than telling them."""
+        now = loop.time()
+        for future in [one for one, until in self._waiting.items() if until <= now]:
+            _set(future)
+        self._ticking = bool(self._waiting)
+        if self._ticking:
+            loop.call_later(TICK_S, self._tick, loop)
 
     def _wake(self) -> None:
         if not self._waking and self._waiting:

@@ -152,12 +152,17 @@ class _Stream(StreamingResponse):
     """One that does not wait for ever for a reader who takes nothing."""
 
     async def stream_response(self, send: Send) -> None:
-        async def in_time(message: Any) -> None:
-            async with asyncio.timeout(STALL_S):
-                await send(message)
-
+        loop = asyncio.get_running_loop()
         with suppress(TimeoutError):
-            await super().stream_response(in_time)
+            async with asyncio.timeout(STALL_S) as limit:
+
+                async def in_time(message: Any) -> None:
+                    await send(message)
+                    # Not with each: to move a timer costs as much as to tell an event.
+                    if (end := loop.time() + STALL_S) - (limit.when() or 0) > BEAT_S / 2:
+                        limit.reschedule(end)
+
+                await super().stream_response(in_time)
 
 
 async def events(inside: Inside, request: Request) -> Response:

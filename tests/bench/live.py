@@ -14,7 +14,7 @@ from tests.bench.processes import ROOT, World
 from tests.lodging import deployment
 
 READERS, WRITES, APART_S = 1000, 20, 0.5
-PAIRS, READS, PAUSE_S = 9, 20, 0.5
+PAIRS, READS, PAUSE_S = 7, 20, 0.5
 TOLD_S = 120.0
 
 
