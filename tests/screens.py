@@ -79,7 +79,7 @@ async def shoot(page: "Page", path: str, name: str) -> None:
     await page.wait_for_timeout(600)  # for what is loaded late
     taken = Image.open(io.BytesIO(await page.screenshot())).convert("RGB")
     out = io.BytesIO()
-    taken.quantize(96, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+    taken.quantize(224, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
     if out.tell() > MOST_BYTES:
         raise SystemExit(f"{name} has {out.tell()} bytes; {MOST_BYTES} are allowed")
     (FOLDER / name).write_bytes(out.getvalue())
