@@ -1,57 +1,126 @@
 """Secrets are taken out of whatever leaves the process: here, for all tools and all doors."""
 
+import json
 import re
 from functools import lru_cache
 from typing import Any
 
 MASK = "•••"
+_spelled = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str).encode
 
 # By the name of the key. `secretName`, `tokenExpirationSeconds` and their like name no secret.
 KEY = re.compile(
-    r"(?i)(^|[_\-.])(password|passwd|pwd|secret|token|api_?key|access_?key|private_?key|credential"
-    r"s?|authorization|client_?secret|connection_?string|dsn)$|(?<=[a-z])(Password|Secret|Token|Ap"
-    r"iKey|AccessKey|PrivateKey)$"
+    r"(?i)(^|[_\-.])(password|passwd|passphrase|pwd|secret|token|api_?key|access_?key|account_?key|"
+    r"private_?key|secret_?key|app_?key|license_?key|credentials?|authorization|client_?secret|"
+    r"connection_?string|dsn|client-key-data|dockerconfigjson|htpasswd)$"
+    r"|^(auth|pat|apikey|secretkey|authtoken)$"
+    r"|(?<=[a-z])(Password|Passphrase|Secret|Token|ApiKey|AccessKey|AccountKey|PrivateKey)$"
 )
 
-# By shape, wherever it stands in a text.
-SHAPES = re.compile(
+# By shape, wherever it stands in a text, each behind what it is looked for by: looking for that is
+# many times quicker than for the shape.
+SHAPES: tuple[tuple[tuple[str, ...], str], ...] = (
     # JWT. It is looked for at the beginning of a word: from each `eyJ` within a long one, the
     # search would go to its end, and a text of a hundred thousand of these would take minutes.
-    r"(?<![\w-])eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*"
-    r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"  # AWS access key id
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-    r"|\bgh[pousr]_[A-Za-z0-9]{30,}\b|\bgithub_pat_\w{30,}\b|\bglpat-[\w-]{20,}"
-    r"|\bxox[abeprs]-[\w-]{10,}|\bsk-(?:ant-|proj-)?[\w-]{20,}|\bph_[\w-]{20,}"
-    r"|(?<=://)[^/\s:@]+:[^/\s:@]+(?=@)"  # user:password in a URL
-    r"|(?i:(?<=bearer )[\w\-.~+/]{16,}=*)"
-    r"|(?i:(?<=password=)[^\s&;,\"']+|(?<=passwd=)[^\s&;,\"']+|(?<=secret=)[^\s&;,\"']+"
-    r"|(?<=token=)[^\s&;,\"']+|(?<=aws_secret_access_key=)[^\s&;,\"']+)"
-)
-# Every shape holds one of these; looking for them is many times quicker than for the shapes.
-HINTS = ("eyJ", "AKIA", "ASIA", "-----BEGIN", "gh", "glpat-", "xox", "sk-", "ph_", "://")
-WORDS = re.compile(r"(?i)bearer |password=|passwd=|secret=|token=|access_key=")
-
-# In lower case: every key that names a secret holds one of these, and every shape.
-TRACES = (
-    "password", "passwd", "pwd", "secret", "token", "apikey", "api_key", "accesskey", "access_key",
-    "privatekey", "private_key", "credential", "authorization", "connectionstring",
-    "connection_string", "dsn", "eyj", "akia", "asia", "-----begin", "ghp_", "gho_", "ghu_", "ghs_",
-    "ghr_", "github_pat_", "glpat-", "xox", "sk-", "ph_", "://", "bearer ",
+    (("eyJ",), r"(?<![\w-])(?:sk\.)?eyJ[\w-]{8,}\.(?:eyJ[\w-]{8,}\.)?[\w-]{8,}"),
+    (("AKIA", "ASIA", "LTAI", "AKID"),
+     r"\b(?:(?:AKIA|ASIA)[0-9A-Z]{16}|LTAI[0-9A-Za-z]{16,24}|AKID[0-9A-Za-z]{32})\b"),
+    (("-----BEGIN",),
+     r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?"
+     r"(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)"),
+    (("AGE-SECRET-KEY-",), r"AGE-SECRET-KEY-1[0-9A-Z]{50,}"),
+    (("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"\bgh[pousr]_[A-Za-z0-9]{30,}\b"),
+    (("github_pat_",), r"\bgithub_pat_\w{30,}\b"),
+    (("glpat-", "gldt-", "glrt-", "glptt-"), r"\bgl(?:pat|dt|rt|ptt)-[\w-]{20,}"),
+    (("glsa_", "glc_"), r"\bgl(?:sa|c)_[\w+/=-]{30,}"),
+    (("xox",), r"\bxox[abeprs]-[\w-]{11,}"),
+    (("xapp-",), r"\bxapp-\d-[\w-]{20,}"),
+    (("hooks.slack.com", "/api/webhooks/"),
+     r"(?<=hooks\.slack\.com/services/)[\w/]{20,}|(?<=/api/webhooks/)\d{10,}/[\w-]{30,}"),
+    (("sk-",), r"(?<![\w-])sk-(?:(?:ant|proj|svcacct|or)-[\w-]{20,}|\w{32,})"),
+    (("k_live_", "k_test_"), r"\b[rs]k_(?:live|test)_\w{16,}"),
+    (("whsec_",), r"\bwhsec_[\w+/=]{20,}"),
+    (("AIza",), r"\bAIza[\w-]{35}"),
+    (("ya29.",), r"\bya29\.[\w-]{20,}"),
+    (("GOCSPX-",), r"\bGOCSPX-[\w-]{20,}"),
+    (("npm_", "rubygems_"), r"\bnpm_\w{36}\b|\brubygems_[0-9a-f]{48}\b"),
+    (("pypi-",), r"\bpypi-AgE[\w-]{30,}"),
+    (("dckr_pat_", "dckr_oat_"), r"\bdckr_[po]at_[\w-]{20,}"),
+    (("SG.",), r"\bSG\.[\w-]{16,}\.[\w-]{30,}"),
+    (("key-",), r"\bkey-[0-9a-f]{32}\b"),
+    (("SK",), r"\bSK[0-9a-f]{32}\b"),
+    (("dop_v1_", "doo_v1_", "dor_v1_"), r"\bdo[opr]_v1_[0-9a-f]{40,}"),
+    (("hvs.", "hvb.", "hvr."), r"\bhv[sbr]\.[\w-]{20,}"),
+    ((".atlasv1.",), r"\b\w{10,}\.atlasv1\.[\w-]{40,}"),
+    (("shpat_", "shpss_", "shpca_", "shppa_"), r"\bshp(?:at|ss|ca|pa)_[0-9a-fA-F]{32}"),
+    (("sq0",), r"\bsq0(?:atp|csp)-[\w-]{20,}"),
+    (("lin_api_", "ntn_", "secret_"), r"\b(?:lin_api|ntn|secret)_[A-Za-z0-9]{40,}"),
+    (("hf_", "r8_"), r"\b(?:hf_[A-Za-z]{30,}|r8_\w{30,})\b"),
+    (("dapi",), r"\bdapi[0-9a-f]{32}\b"),
+    (("NRAK-",), r"\bNRAK-[A-Z0-9]{27}\b"),
+    (("sntrys_", "sntryu_"), r"\bsntry[su]_[\w+/=]{40,}"),
+    (("pscale_",), r"\bpscale_(?:pw|tkn|oauth)_[\w.-]{30,}"),
+    (("dp.",), r"\bdp\.(?:pt|st|sa|ct)\.[\w.-]{40,}"),
+    (("PMAK-",), r"\bPMAK-[0-9a-f]{24}-[0-9a-f]{34}\b"),
+    ((":AA",), r"\b\d{8,10}:AA[\w-]{32,34}\b"),
+    (("HRKU-",), r"\bHRKU-[\w-]{36,}"),
+    (("ATATT3", "ATCTT3"), r"\bAT[AC]TT3[\w=-]{40,}"),
+    (("sbp_",), r"\bsbp_[0-9a-f]{40}\b"),
+    (("FlyV1",), r"(?<=FlyV1 )fm\d_[\w+/=,]{30,}"),
+    (("EAA",), r"\bEAA[A-Za-z0-9]{60,}\b"),
+    (("ph_",), r"\bph_[\w-]{20,}"),
+    (("$2", "$argon2", "$apr1$", "$6$"),
+     r"\$2[aby]\$\d\d\$[./\w]{53}|\$argon2[di]{1,2}\$[\w$=,+/]{40,}|\$(?:apr1|6)\$[./\w$]{24,}"),
+    (("://",), r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"),  # user:password in a URL
 )  # fmt: skip
+# A word before it says that it is one; these in any case.
+TOLD = (
+    r"(?i:(?<=bearer )[\w\-.~+/]{16,}=*|(?<=authorization: basic )[A-Za-z0-9+/]{12,}=*"
+    r"|(?<=password=)[^\s&;,\"']+|(?<=passwd=)[^\s&;,\"']+|(?<=pwd=)[^\s&;,\"']+"
+    r"|(?<=secret=)[^\s&;,\"']+|(?<=token=)[^\s&;,\"']+|(?<=accountkey=)[^\s&;,\"']+"
+    r"|(?<=sharedaccesskey=)[^\s&;,\"']+|(?<=[?&]sig=)[^\s&;,\"']+"
+    r"|(?<=api_key=)[^\s&;,\"']+|(?<=apikey=)[^\s&;,\"']+"
+    r"|(?<=aws_secret_access_key=)[^\s&;,\"']+|(?<=aws_secret_access_key = )[^\s&;,\"']+"
+    r"|(?<=password: )[^\s&;,\"']+|(?<=_auth=)[^\s&;,\"']+|(?<=_authtoken=)[^\s&;,\"']+)"
+)
+ALL = re.compile("|".join((*(shape for _, shape in SHAPES), TOLD)))
+HINTS = tuple(hint for hints, _ in SHAPES for hint in hints)
+# All but these are, or end in, as many letters in a row as hardly a word has: where there is none
+# that long, there is no need to look for the others.
+LONG = re.compile(r"[\w+=/-]{16}")
+BRIEF = tuple(
+    h for h in HINTS if h.startswith(("eyJ", "://", "-----", "hooks", "/api", "$", "SG.", "dp."))
+)
+WORDS = re.compile(
+    r"(?i)bearer |: basic |password=|passwd=|pwd=|secret=|token=|key=|key = |sig=|password: |_auth"
+)
+
+# In lower case: every key that names a secret holds one of these, and all that WORDS finds.
+TRACES = tuple({
+    "password", "passwd", "passphrase", "pwd", "secret", "token", "apikey", "api_key", "accesskey",
+    "access_key", "accountkey", "account_key", "privatekey", "private_key", "app_key", "appkey",
+    "license_key", "licensekey", "client-key-data", "dockerconfigjson", "credential", '"auth"',
+    '"pat"', "authorization", "connectionstring", "connection_string", "dsn", "bearer ", ": basic ",
+    "sig=", "_auth", "key=", "key = ",
+})  # fmt: skip
 
 
 def spotless(text: str) -> bool:
     """Is there no trace of a secret in a value's JSON text? Then `mask` changes nothing in it."""
     # Beyond ASCII there are letters that KEY takes for others and that have no lower case.
-    return text.isascii() and not any(map(text.lower().__contains__, TRACES))
+    return text.isascii() and not _hinted(text) and not any(map(text.lower().__contains__, TRACES))
+
+
+def _hinted(text: str) -> bool:
+    return any(map(text.__contains__, HINTS if LONG.search(text) else BRIEF))
 
 
 def mask_text(text: str) -> str:
     """The text with what looks like a secret replaced."""
     # Each of the words ends in one of the two; most texts hold neither.
     worded = ("=" in text or " " in text) and WORDS.search(text)
-    if worded or any(map(text.__contains__, HINTS)):
-        return SHAPES.sub(MASK, text)
+    if worded or _hinted(text):
+        return ALL.sub(MASK, text)
     return text
 
 
@@ -63,9 +132,11 @@ def _secret(key: str) -> bool:
 
 def mask(value: Any) -> Any:
     """The same JSON value with secrets replaced: a Secret's data by its kind, others by the name of
-    their key or by their shape."""
+    their key or by their shape. What has no trace of one is handed back as it is."""
     if isinstance(value, str):
         return mask_text(value)
+    if isinstance(value, list | dict) and spotless(_spelled(value)):
+        return value
     if isinstance(value, list):
         return [mask(item) for item in value]
     if not isinstance(value, dict):
@@ -113,7 +184,7 @@ class Stream:
 
     def _line(self, line: str) -> str:
         # A private key is many lines; each one after its first is masked until the last.
-        if self._in_key or ("-----BEGIN " in line and "PRIVATE KEY-----" in line):
+        if self._in_key or ("-----BEGIN " in line and "PRIVATE KEY" in line):
             self._in_key = "-----END " not in line
             return MASK + "\n" * line.endswith("\n")
         return mask_text(line)
