@@ -16,10 +16,12 @@ import sqlalchemy as sa
 import structlog
 from starlette.routing import BaseRoute
 
+from chatops.alerts import Alerts
 from server import anchors
 from server.advisor import Advisor
 from server.announce import Announcer
 from server.audit import Audit
+from server.doors.hooks import hooks
 from server.doors.http import LOOPBACK, Guard
 from server.doors.rest import Inside, Local, rest_app
 from server.doors.web.sessions import Sessions
@@ -39,7 +41,7 @@ from server.reach import Backends
 from server.records import Records
 from server.settings import Settings
 from server.shipping import Shipper
-from server.talking import make_agent
+from server.talking import make_agent, open_alerts
 from server.telling import Teller
 from server.trail import Trail
 from server.vault import Vault
@@ -66,6 +68,7 @@ class App:
     metrics: Metrics
     health: Health
     events: Hub
+    alerts: Alerts
     stopping: bool = False
 
     def __post_init__(self) -> None:
@@ -152,6 +155,7 @@ class App:
         )
         if local is None:
             app.router.routes.extend(self._web(sessions))
+            app.router.routes.extend(hooks(self.alerts, self.settings.alertmanager.token))
         return app
 
     def _web(self, sessions: Sessions) -> Sequence[BaseRoute]:
@@ -177,6 +181,7 @@ class App:
         if not self.stopping:
             self.stopping = True
             await self.agent.stop()
+            await self.alerts.stop()
             await self.local_gate.stop(self.settings.limits.grace_s)
             self.events.close()
 
@@ -237,7 +242,8 @@ async def open_app(
                 sole_operator=settings.approvals.sole_operator,
             ),
         )
-        app = App(settings, journal, identity, backends, gate, Metrics(), health, Hub())
+        gate.alerts = alerts = await open_alerts(gate, journal, tenants, clock)
+        app = App(settings, journal, identity, backends, gate, Metrics(), health, Hub(), alerts)
         teller = Teller(app.events, records, tenants, advice and advice[1])
         teller.start()
         stack.push_async_callback(teller.stop)

@@ -35,6 +35,7 @@ from server.records import Call, Records
 from server.shortening import shown
 from server.streams import Streams, stopping
 from server.trail import Trail
+from tools.alerts import Incidents
 from tools.calls import Caller, Outcome, Problem, Progress, State, ToolInfo
 from tools.context import (
     Chat,
@@ -117,6 +118,7 @@ class LocalGate:
         self.chat: Chat | None = None
         self.health = health
         self.trail = trail
+        self.alerts: Incidents | None = None  # looked into through this gate
         engine.before = keeper.before
         self.carrier = Carrier(
             records, engine, engine.ledger, self._reach_of, keeper.outcome, self._ended
@@ -405,6 +407,7 @@ class LocalGate:
             audit=self.trail,
             chat=self.chat,
             health=self.health,
+            alerts=self.alerts,
             tiers=self.tiers,
             now=self.records.clock(),
             progress=progress or _silent,

@@ -155,6 +155,16 @@ class LokiConfig(Part):
     _is_one = field_validator("url")(is_http)
 
 
+class Alertmanager(Part):
+    """Alerts that come in at `/hooks/alertmanager`."""
+
+    token: SecretStr = Field(
+        SecretStr(""),
+        description="what Alertmanager sends as bearer token or basic password; none are taken "
+        "in if empty",
+    )
+
+
 class Approvals(Part):
     """How calls wait."""
 
@@ -250,6 +260,7 @@ class Settings(BaseSettings):
     slack: SlackConfig = SlackConfig()
     approvals: Approvals = Approvals()
     chat: Chat = Chat()
+    alertmanager: Alertmanager = Alertmanager()
     limits: Limits = Limits()
     log: Log = Log()
 

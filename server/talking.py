@@ -1,12 +1,17 @@
-"""The agent as the settings have it."""
+"""The agent as the settings have it, and what is kept of alerts."""
 
 import os
+from collections.abc import Callable
+from datetime import datetime
 
 from chatops.agent import Agent, Limits
+from chatops.alerts import Alerts
 from chatops.claude import Model
+from server.journal import Journal
 from server.masking import mask_text
 from server.settings import Chat
 from tools.calls import Gate
+from tools.context import Directory
 
 
 def make_agent(settings: Chat, gate: Gate) -> Agent:
@@ -26,3 +31,15 @@ def make_agent(settings: Chat, gate: Gate) -> Agent:
         keep_s=settings.keep_h * 3600,
     )
     return Agent(gate, model, mask_text, limits)
+
+
+async def open_alerts(
+    gate: Gate, journal: Journal, tenants: Directory, clock: Callable[[], datetime]
+) -> Alerts:
+    async def uid(namespace: str) -> str | None:
+        found = await tenants.find(namespace)
+        return found.uid if found else None
+
+    alerts = Alerts(gate, journal.run, uid, mask_text, clock)
+    await alerts.open()
+    return alerts

@@ -11,7 +11,7 @@ from collections.abc import (
 )
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -19,6 +19,9 @@ from tools.calls import Caller, Outcome, Progress, Role
 from tools.errors import Code, ToolError
 from tools.plan import Change, Json, Plan, Preview, Ref, Seen
 from tools.tiers import Tiers
+
+if TYPE_CHECKING:
+    from tools.alerts import Incidents
 
 
 class Looks(Protocol):
@@ -565,6 +568,7 @@ class Context:
     chat: Chat | None = None
     audit: AuditTrail | None = None
     health: Health | None = None
+    alerts: "Incidents | None" = None
 
     async def seen_tenants(self, tenant: str | None = None) -> set[str] | None:
         """The tenants whose things this caller may see, or of them the one; None is all."""

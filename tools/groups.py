@@ -1,6 +1,7 @@
 """Every group of tools, imported so that its tools are declared. A new group is added here."""
 
 from tools import (
+    alerts,
     audit,
     calling,
     chat,
@@ -30,6 +31,7 @@ GROUPS = (
     platform,
     calling,
     audit,
+    alerts,
     tokens,
     chat,
     people,

@@ -181,6 +181,7 @@ PAGES = (
         "POST", "/api/v1/chat/{id}/cancel", "chat_cancel", "End the answer that is being given",
         chat.cancel, chat.CANCELLED,
     ),
+    _of_tool("/api/v1/alerts", "alert_list", "What Alertmanager told of, and what was found"),
     _of_tool("/api/v1/logs", "audit_list", "The audit trail, the newest first"),
     _signing(
         "register", "Register, with an invitation", signing_in.register,
