@@ -165,7 +165,8 @@ class App:
             return await self.who(token, "web", local=False)
 
         plans = tuple(self.settings.all_tiers.tiers)
-        return web_routes(Web(self.gate, who, sessions, our_version(), plans))
+        web = Web(self.gate, who, sessions, our_version(), plans, conversations=self.agent)
+        return web_routes(web)
 
     async def state_key(self) -> bytes:
         """The key that seals what an MCP client carries between two requests; kept, so that a

@@ -496,7 +496,7 @@ class LocalGate:
 def _why(asked: Asked, plan: Plan, alone: bool) -> str:
     caller = asked.caller
     if alone:
-        return f"{caller.subject} is an agent: {caller.person} confirms what it changes."
+        return f"An agent asked for it: {caller.person} confirms what it changes."
     if asked.tool.scope == "platform":
         return f"It changes the platform, so somebody other than {caller.person} approves it."
     what = {

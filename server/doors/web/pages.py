@@ -30,7 +30,12 @@ log = structlog.get_logger(__name__)
 MOST_FORM = 64 * 1024  # bytes
 SAID = "pilothouse_said"
 SAID_S = 60
-STATIC = {"style.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+STATIC = {
+    "style.css": "text/css",
+    "page.js": "text/javascript",
+    "ask.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; "
@@ -42,15 +47,21 @@ HEADERS = {
 }
 
 View = Callable[[Visit], Awaitable[dict[str, Any]]]
+# Where to go on after a form, and what is to be said there; None where its page shows what came.
+Act = Callable[[Visit], Awaitable[tuple[str | None, str]]]
 
 
 def web_routes(web: Web) -> list[Route]:
+    from server.doors.web import asking
+    from server.doors.web.acting import act
     from server.doors.web.exports import EXPORTS
     from server.doors.web.following import STREAMS
     from server.doors.web.views import VIEWS
 
     pages = Pages(web)
-    routes = [Route(path, pages.of(template, view)) for path, template, view in VIEWS]
+    routes = [Route(path, pages.of(template, view, act)) for path, template, view in VIEWS]
+    ask = pages.of("ask.html", asking.view, asking.say)
+    routes += [Route("/ask", ask), Route("/ask/{id}", ask)]
     for route in routes:
         route.methods = {"GET", "HEAD", "POST"}
     routes += [Route(path, pages.plainly(make)) for path, make in (*EXPORTS, *STREAMS)]
@@ -80,7 +91,7 @@ class Pages:
         self.environment.filters |= words.FILTERS
         self.environment.globals |= words.GLOBALS | {"mark": mark, "version": self.web.version}
 
-    def of(self, template: str, view: View) -> Callable[[Request], Awaitable[Response]]:
+    def of(self, template: str, view: View, act: Act) -> Callable[[Request], Awaitable[Response]]:
         """A page that is looked at with GET, and whose forms are sent to itself."""
 
         async def answer(request: Request) -> Response:
@@ -90,7 +101,7 @@ class Pages:
             try:
                 if request.method == "POST":
                     visit.form = await self._form(request)
-                    if gone_on := await self._act(visit):
+                    if gone_on := await self._act(visit, act):
                         return gone_on
                 shown = await view(visit)
             except ToolError as error:
@@ -212,10 +223,8 @@ class Pages:
         await self.web.sessions.check(request, form.one("csrf"))
         return form
 
-    async def _act(self, visit: Visit) -> Response | None:
+    async def _act(self, visit: Visit, act: Act) -> Response | None:
         """Do what a form asks for. None where its page is to be shown again, with what came."""
-        from server.doors.web.acting import act
-
         to, said = await act(visit)
         if to is None:
             return None
@@ -239,7 +248,7 @@ class Pages:
             "csrf": await self.web.sessions.secret(visit.request),
             "waiting": await visit.waiting(),
             "said": said,
-            "ask": self.web.ask,
+            "ask": self.web.conversations is not None,
         }
         page = self.environment.get_template(template).render(context | shown)
         answer = HTMLResponse(page, status)

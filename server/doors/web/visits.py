@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.requests import Request
 
+from chatops.conversation import Conversations
 from server.doors.web.sessions import Sessions
 from tools.calls import Caller, Gate, Outcome, Problem, Role
 from tools.errors import Code, ToolError
@@ -27,7 +28,7 @@ class Web:
     sessions: Sessions
     version: str
     plans: tuple[str, ...] = ()
-    ask: bool = False
+    conversations: Conversations | None = None
 
 
 class Form:
