@@ -13,13 +13,12 @@ Watch = Callable[[], AsyncIterator[str]]
 
 @dataclass(frozen=True)
 class House:
-    """`person` gives somebody the rights that they have now, or None; `picture` is a PNG of what a
-    recommendation is about; `subject_by_email` asks the identity provider about a verified one."""
+    """`person` gives somebody the rights that they have now, or None; `subject_by_email` is whom
+    the identity provider knows by a verified address."""
 
     gate: Gate
     store: Store
     person: Callable[[str], Awaitable[Caller | None]]
     watch: Watch
-    picture: Callable[[Caller, str], Awaitable[bytes | None]] | None = None
     subject_by_email: Callable[[str], Awaitable[str | None]] | None = None
     conversations: Conversations | None = None

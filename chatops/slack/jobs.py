@@ -11,7 +11,10 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE = 200
+# So few that an acknowledgement never stands behind many of them; what takes longer than a moment
+# (a change that is waited for, a log that is followed) gives its place up and goes on.
+AT_ONCE = 12
+MOMENT_S = 2.0
 MOST_WAITING = 5000
 LONGEST_S = 3600.0
 
@@ -42,9 +45,17 @@ class Jobs:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _run(self, work: Coroutine[Any, Any, Any]) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            async with self._places, asyncio.timeout(LONGEST_S):
-                await work
+            await self._places.acquire()
+            place = loop.call_later(MOMENT_S, self._places.release)
+            try:
+                async with asyncio.timeout(LONGEST_S):
+                    await work
+            finally:
+                if place.when() > loop.time():
+                    place.cancel()
+                    self._places.release()
         except Exception:
             log.exception("slack: what was asked for broke down")
         finally:

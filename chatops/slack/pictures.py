@@ -1,5 +1,6 @@
 """A recommendation with its picture, which Slack is handed as a file."""
 
+from base64 import b64decode
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,16 +22,15 @@ async def with_picture(desk: "Desk", caller: Caller, found: Recommendation) -> M
     """The suggestion as a message; without its picture where there is none to be had."""
     from slack_sdk.errors import SlackApiError
 
-    if desk.house.picture is None:
-        return messages.recommendation(found)
     try:
-        drawn = await desk.house.picture(caller, found.id)
-        if drawn is None:
-            return messages.recommendation(found)
+        drawn = await desk.read(caller, "recommendation_picture", id=found.id, format="png")
         uploaded = await desk.client.files_upload_v2(
-            filename=f"{found.id}.png", file=drawn, title=found.title, alt_txt=found.reason[:1000]
+            filename=f"{found.id}.png",
+            file=b64decode(drawn["data"], validate=True),
+            title=found.title,
+            alt_txt=found.reason[:1000],
         )
-    except (SlackApiError, ToolError) as error:
-        log.warning("slack: no picture", recommendation=found.id, why=str(error)[:200])
+    except (SlackApiError, ToolError, ValueError) as error:
+        log.info("slack: no picture", recommendation=found.id, why=str(error)[:200])
         return messages.recommendation(found)
     return messages.recommendation(found, picture(uploaded["file"]["id"], found.title))
