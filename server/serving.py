@@ -98,9 +98,9 @@ async def served(app: Any, listener: socket.socket, grace_s: float) -> AsyncIter
 
 def _websocket(**given: Any) -> Any:
     """What serves a connection that is to be a WebSocket; loaded with the first of them."""
-    from server.websockets import WebSocketProtocol
+    from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-    return WebSocketProtocol(**given)
+    return WebSocketsSansIOProtocol(**given)
 
 
 class Serving:
