@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ import structlog
 from starlette.routing import BaseRoute
 
 from chatops.alerts import Alerts
-from server import anchors
+from server import anchors, copies
 from server.advisor import Advisor
 from server.announce import Announcer
 from server.audit import Audit
@@ -176,6 +177,13 @@ class App:
             key = secrets.token_hex(32)
             await records.set_meta("mcp_state_key", key)
         return bytes.fromhex(key)
+
+    async def backup(self) -> Path:
+        await self.local_gate.audit.flush()
+        return await copies.backup(self.journal, self.settings.state, datetime.now(UTC))
+
+    async def rotate_key(self) -> int:
+        return await copies.rotate(self.journal)
 
     async def stop(self) -> None:
         """Take no more calls; let those that run end, or park them."""

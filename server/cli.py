@@ -25,6 +25,8 @@ token_app = typer.Typer(help="Who may come in.", no_args_is_help=True)
 app.add_typer(token_app, name="token")
 slack_app = typer.Typer(help="Slack: docs/chatops.md.", no_args_is_help=True)
 app.add_typer(slack_app, name="slack")
+key_app = typer.Typer(help="The key of the state.", no_args_is_help=True)
+app.add_typer(key_app, name="key")
 audit_app = typer.Typer(help="Who did what.", no_args_is_help=True)
 app.add_typer(audit_app, name="audit")
 
@@ -384,6 +386,33 @@ def token_revoke(
     from server.commands import running, tokens
 
     running.run(tokens.revoke(id, **where))
+
+
+@app.command()
+@taking(STATE)
+def backup(where: Where, file: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
+    """Copy the state into a file, while it is in use."""
+    from server.commands import keeping, running
+
+    running.run(keeping.backup(file, **where))
+
+
+@app.command()
+@taking(STATE)
+def restore(where: Where, file: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
+    """Put the state back from a backup. What is there is kept aside."""
+    from server.commands import keeping, running
+
+    running.run(keeping.restore(file, **where))
+
+
+@key_app.command("rotate")
+@taking(STATE)
+def key_rotate(where: Where) -> None:
+    """Encrypt the state with a new key. Cut off, it is gone on with the next time."""
+    from server.commands import keeping, running
+
+    running.run(keeping.rotate(**where))
 
 
 @audit_app.command("verify")

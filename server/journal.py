@@ -10,10 +10,12 @@ import asyncio
 import json
 import os
 import queue
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import sqlalchemy as sa
@@ -287,6 +289,12 @@ class _Work:
             error = ToolError(
                 Code.FAILED_PRECONDITION, "Somebody else was quicker.", "Read the call again."
             )
+        elif isinstance(error, DBAPIError | OSError) and (why := _cannot_write(str(error))):
+            error = ToolError(
+                Code.UNAVAILABLE,
+                f"Nothing can be recorded: {why}. So nothing is changed; reads are answered.",
+                "Make room where the state directory is, or make it writable; then ask again.",
+            )
         self._settle(lambda: self._future.set_exception(error))
 
     def _settle(self, set_it: Callable[[], None]) -> None:
@@ -296,6 +304,15 @@ class _Work:
 
         with suppress(RuntimeError):  # the loop was closed under a caller that has gone
             self._loop.call_soon_threadsafe(unless_gone)
+
+
+def _cannot_write(said: str) -> str:
+    low = said.lower()
+    if "no space left" in low or "disk quota" in low or "disk full" in low or "too large" in low:
+        return "the disk of the state is full"
+    if "read-only" in low or "could not write" in low or "cannot write" in low:
+        return "the state cannot be written"
+    return ""
 
 
 def migrate(connection: sa.Connection) -> None:
@@ -312,11 +329,23 @@ def migrate(connection: sa.Connection) -> None:
             f"{len(MIGRATIONS)}).",
             "Upgrade Pilothouse, or name another --state directory.",
         )
+    if 0 < version < len(MIGRATIONS):
+        _keep_copy(connection, version)
     for migration in MIGRATIONS[version:]:
         migration(connection)
     if version < len(MIGRATIONS):
         connection.execute(sa.delete(meta).where(meta.c.key == "version"))
         connection.execute(sa.insert(meta).values(key="version", value=len(MIGRATIONS)))
+
+
+def _keep_copy(connection: sa.Connection, version: int) -> None:
+    """The file as it was, beside it: what a migration spoilt can be had again. Another database is
+    copied by who runs it."""
+    file = connection.engine.url.database
+    if connection.dialect.name == "duckdb" and file and Path(file).exists():
+        for end in ("", ".wal"):
+            if Path(file + end).exists():
+                shutil.copy2(file + end, f"{file}.v{version}{end}")
 
 
 def _cannot_open(url: str, error: Exception) -> ToolError:

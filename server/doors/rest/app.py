@@ -97,6 +97,14 @@ def _add_local(app: FastAPI, local: Local) -> None:
     async def hand_over() -> Response:
         return JSONResponse({"handed_over": await local.hand_over()})
 
+    @app.post("/local/backup")
+    async def backup() -> Response:
+        return JSONResponse({"file": str(await local.backup())})
+
+    @app.post("/local/rotate-key")
+    async def rotate_key() -> Response:
+        return JSONResponse({"values": await local.rotate_key()})
+
 
 async def _tool_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ToolError)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import HTTPConnection
@@ -49,6 +50,8 @@ class Local:
 
     about: Callable[[], dict[str, Any]]
     hand_over: Callable[[], Awaitable[bool]]
+    backup: Callable[[], Awaitable[Path]]
+    rotate_key: Callable[[], Awaitable[int]]
 
 
 def token_of(request: HTTPConnection) -> str:
