@@ -3,13 +3,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench docs screens constraints node clean
+.PHONY: demo test soak check bench docs screens constraints node clean
 
 demo: .venv
 	$(BIN)/pilothouse demo
 
 test: .venv
 	$(BIN)/python -m pytest
+
+# What takes long to show, whole; the tests have a short cut of each.
+soak: .venv
+	PILOTHOUSE_TEST_SOAK=1 $(BIN)/python -m pytest tests/soak
 
 check: .venv
 	$(BIN)/ruff check .
