@@ -69,6 +69,7 @@ async def slack_of(app: "App") -> AsyncIterator["Slack | None"]:
         return
     from slack_sdk.errors import SlackApiError
 
+    from chatops.slack.alerting import AlertBoard
     from chatops.slack.app import opened
     from chatops.slack.desk import READER
 
@@ -108,6 +109,7 @@ async def slack_of(app: "App") -> AsyncIterator["Slack | None"]:
                 f"Slack does not take our token: {error.response.get('error')}.",
                 "Check slack.bot_token and slack.app_token (docs/chatops.md).",
             ) from error
+        app.alerts.boards.append(AlertBoard(slack.desk))
         yield slack
 
 

@@ -45,7 +45,7 @@ class Cards:
     async def catch_up(self) -> None:
         """Show what was decided while nobody looked, and what has come to wait since."""
         ids = dict.fromkeys(one.call_id for one in await self._desk.house.store.cards())
-        for id in ids:
+        for id in (id for id in ids if ":" not in id):  # the rest are no calls
             await self.refresh(id)
         waiting = await self._desk.read(READER, "call_list", state="waiting", limit=200)
         for row in waiting["calls"]:

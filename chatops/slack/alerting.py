@@ -1,0 +1,100 @@
+"""Alerts in Slack: a message for each, and in its thread what was found and what could be done."""
+
+import json
+from collections.abc import Sequence
+
+from slack_sdk.errors import SlackApiError
+
+from chatops.blocks import Block, actions, button, code, context, escape, section
+from chatops.messages import Message
+from chatops.slack.desk import Desk
+from chatops.slack.hearing import places_for
+from chatops.store import Card
+from tools.alerts import Finding, Incident, Step
+
+MOST_ALERTS, MOST_FOUND = 10, 700  # alerts of a message; characters of a finding
+SIGNS = {"firing": ":fire:", "resolved": ":white_check_mark:"}
+
+
+class AlertBoard:
+    """It is `chatops.alerts.Board`. What is told again changes the same messages."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def show(self, incident: Incident) -> None:
+        above = await self._put(f"alert:{incident.id}", fired(incident), [])
+        if incident.found:
+            await self._put(f"alert:{incident.id}:found", looked(incident), above)
+
+    async def _put(self, id: str, message: Message, above: Sequence[Card]) -> Sequence[Card]:
+        """Bring the messages that show this up to date, or post them; in the threads of `above`
+        where there are any."""
+        store = self._desk.house.store
+        if there := await store.cards(id):
+            for one in there:
+                if one.shown != message.shown:
+                    await self._edit(one, message)
+            return there
+        threads = {card.channel: card.ts for card in above}
+        targets = list(threads) or await places_for(self._desk, message.about or "")
+        for target in targets:
+            sent = await self._desk.client.chat_postMessage(
+                channel=target,
+                text=message.text,
+                blocks=list(message.blocks),
+                thread_ts=threads.get(target),
+            )
+            await store.keep_card(Card(id, str(sent["channel"]), str(sent["ts"]), message.shown))
+        return await store.cards(id)
+
+    async def _edit(self, one: Card, message: Message) -> None:
+        try:
+            await self._desk.client.chat_update(
+                channel=one.channel, ts=one.ts, text=message.text, blocks=list(message.blocks)
+            )
+        except SlackApiError:  # deleted, say: the next alert has a message of its own
+            await self._desk.house.store.showed(one, "")
+            return
+        await self._desk.house.store.showed(one, message.shown)
+
+
+def fired(incident: Incident) -> Message:
+    """What fired, and where."""
+    facts = [incident.status, f"*{escape(incident.tenant)}*" if incident.tenant else "no tenant"]
+    facts += [escape(incident.workload)] if incident.workload else []
+    facts += [f"told {incident.told} times"] if incident.told > 1 else []
+    lines = [
+        f"{SIGNS[alert.status]} {escape(alert.name)}: {escape(alert.summary or 'no summary')}"
+        for alert in incident.alerts[:MOST_ALERTS]
+    ]
+    more = len(incident.alerts) - MOST_ALERTS
+    blocks = [
+        section(f"{SIGNS[incident.status]} *{escape(incident.title)}*"),
+        context(" · ".join(facts)),
+        section("\n".join(lines + ([f"… and {more} more"] if more > 0 else []))),
+    ]
+    return Message(escape(incident.title), tuple(blocks), incident.tenant)
+
+
+def looked(incident: Incident) -> Message:
+    """What was found, and what could be done."""
+    blocks: list[Block] = []
+    for found in incident.found:
+        blocks += [context(f"`{escape(found.tool)}`"), code(_said(found), MOST_FOUND)]
+    buttons = [
+        button(step.title, f"say:{number}", {"text": _sentence(step)})
+        for number, step in enumerate(incident.steps)
+    ]
+    blocks += [actions(*buttons)] if buttons else []
+    return Message(f"What was found about {escape(incident.title)}", tuple(blocks), incident.tenant)
+
+
+def _said(found: Finding) -> str:
+    return found.error or json.dumps(found.answer, ensure_ascii=False, default=str)
+
+
+def _sentence(step: Step) -> str:
+    """The command that does it: whoever presses says it."""
+    given = " ".join(f"{name}={value}" for name, value in step.arguments.items())
+    return f"{step.tool} {given}"
