@@ -37,8 +37,7 @@ class KubeWrites(KubeCluster):
         for attempt in range(TRIES):
             # In a namespace that this call made a moment ago is nothing of anybody's yet; should
             # there be, the API server refuses to apply over it.
-            anew = not attempt and isinstance(change, Apply) and not change.force
-            new = anew and (call_id, change.ref.namespace) in self._made
+            new = not attempt and self._made_around(change, call_id)
             live = None if new else await look(self, change)
             if isinstance(change, Delete) and _going(change, live):
                 return Seen()
@@ -63,6 +62,11 @@ class KubeWrites(KubeCluster):
                 self._made.append((call_id, change.ref.name))
             return Seen() if isinstance(change, Delete) else seen(change, reply.body)
         raise AssertionError("the last try returns or raises")
+
+    def _made_around(self, change: Change, call_id: str) -> bool:
+        there = change.seen is not None and change.seen.value is not None
+        applied = isinstance(change, Apply) and not change.force and not there
+        return applied and (call_id, change.ref.namespace) in self._made
 
     def took_effect(self, change: Change, left: Seen) -> bool:
         return settling.at_once(change)
