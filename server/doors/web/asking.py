@@ -39,7 +39,7 @@ async def say(visit: Visit) -> tuple[str | None, str]:
     except ToolError as error:
         visit.refused = Problem.of(error)
         return None, ""
-    return f"/ask/{begun.conversation}#end", ""  # type: ignore[union-attr]
+    return f"/ask/{begun.conversation}#end", ""
 
 
 def _conversations(visit: Visit) -> Any:
