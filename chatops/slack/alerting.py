@@ -7,8 +7,7 @@ from slack_sdk.errors import SlackApiError
 
 from chatops.blocks import Block, actions, button, code, context, escape, section
 from chatops.messages import Message
-from chatops.slack.desk import Desk
-from chatops.slack.hearing import places_for
+from chatops.slack.desk import Desk, places_for
 from chatops.store import Card
 from tools.alerts import Finding, Incident, Step
 

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import structlog
 
 from chatops.messages import Message, card
-from chatops.slack.desk import READER, Desk
-from chatops.slack.hearing import places_for
+from chatops.slack.desk import READER, Desk, places_for
 from chatops.store import Card
 from tools.calls import State
 from tools.context import CallRecord

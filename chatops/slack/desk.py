@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatops.house import House
 from chatops.slack.jobs import Jobs, Once
+from chatops.store import PLATFORM
 from tools.calls import Caller, Outcome
 from tools.context import CallRecord
 from tools.errors import Code, ToolError
@@ -22,7 +23,8 @@ RETRIED_S = 3600.0  # longer than Slack sends an event again
 @dataclass
 class Desk:
     """`team` and `bot` are this workspace and our user in it; `command` is what we are called;
-    `refresh` brings the cards of a call up to date."""
+    `refresh` brings the cards of a call up to date; `talks` are the conversations in which a turn
+    is under way, by who asked, in which channel and thread."""
 
     house: House
     client: "AsyncWebClient"
@@ -32,6 +34,7 @@ class Desk:
     jobs: Jobs = field(default_factory=Jobs)
     once: Once = field(default_factory=lambda: Once(RETRIED_S))
     refresh: Callable[[str], Coroutine[Any, Any, None]] | None = None
+    talks: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     def at(self, url: str) -> "AsyncWebhookClient":
         """Answers at the address that Slack sent along with a command or a press."""
@@ -67,6 +70,12 @@ class Desk:
         """A call as this caller may see it. Raises `ToolError`."""
         found = await self.read(caller, "call_get", id=id)
         return CallRecord.model_validate(found["call"])
+
+
+async def places_for(desk: Desk, tenant: str) -> list[str]:
+    """The channels in which a call of this tenant (or of the platform) waits for approval."""
+    own = await desk.house.store.channels_of(tenant) if tenant else []
+    return list(own or await desk.house.store.channels_of(PLATFORM))
 
 
 def answered(outcome: Outcome) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from chatops.blocks import code, context, escape
 from chatops.grammar import Command, Unclear, sentence, understand
 from chatops.messages import Message
 from chatops.slack import talking
-from chatops.slack.desk import Desk, unknown_user
+from chatops.slack.desk import Desk, places_for, unknown_user
 from chatops.slack.membership import BUILT_IN
 from chatops.slack.pictures import with_picture
 from chatops.slack.places import Place
@@ -22,6 +22,7 @@ from tools.errors import ToolError
 WAIT_S = 600.0
 FOLLOW_S = 1800.0
 TAIL = 2400  # characters of a log that goes on
+STOPS = ("stop", "cancel")  # what is being answered, where something is
 LONG = 5  # words from which on something half understood is meant for the agent
 
 
@@ -42,6 +43,8 @@ async def _hear(place: Place, text: str, key: str, trigger: str) -> None:
     caller = await desk.caller(place.user)
     if caller is None:
         raise unknown_user(desk.command)
+    if text.lower() in STOPS and talking.stop(place, caller):
+        return
     tools = await desk.house.gate.tools(caller)
     if not text or word.lower() == "help":
         await place.show(_help(desk, tools))
@@ -178,12 +181,6 @@ async def _about(
 
 async def _is_announced_here(place: Place, tenant: str) -> bool:
     return place.channel in await places_for(place.desk, tenant)
-
-
-async def places_for(desk: Desk, tenant: str) -> list[str]:
-    """The channels in which a call of this tenant (or of the platform) waits for approval."""
-    own = await desk.house.store.channels_of(tenant) if tenant else []
-    return list(own or await desk.house.store.channels_of(PLATFORM))
 
 
 def _only_tenant(caller: Caller) -> str:

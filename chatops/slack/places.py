@@ -41,6 +41,12 @@ class Place:
             return True
         return bool(self.bound) and about not in (NOBODY, None) and about == self.bound
 
+    def beside(self) -> "Place":
+        """The same place, for another message."""
+        return Place(
+            self.desk, self.user, self.channel, self.bound, self.thread, self.own, self.url
+        )
+
     async def progress(self, message: Message) -> None:
         """Shown unless something was a moment ago; what cannot be edited is not cluttered."""
         now = time.monotonic()

@@ -4,12 +4,18 @@ import contextlib
 import time
 from typing import Any
 
+import structlog
+
 from chatops import messages
 from chatops.blocks import context as small
 from chatops.blocks import cut, escape
-from chatops.conversation import Again, Called, Calling, Done, Reply, Text
+from chatops.conversation import Again, Begun, Called, Calling, Done, Reply, Text
+from chatops.slack.desk import places_for
 from chatops.slack.places import Place
 from tools.calls import Caller
+from tools.errors import ToolError
+
+log = structlog.get_logger(__name__)
 
 PART = 11_000  # characters that Slack takes as Markdown at once
 STREAM_S = 0.8  # between two pieces of a stream
@@ -21,13 +27,15 @@ async def talk(place: Place, caller: Caller, text: str, context: str = "") -> No
     the channel may see everything: what an answer will be about is not known before."""
     conversations = place.desk.house.conversations
     assert conversations is not None
-    thread = f"slack:{place.channel}:{place.thread or place.user}"
+    here, thread = _here(place), f"slack:{place.channel}:{place.thread or place.user}"
     shown = _Stream(place) if place.public(None) and place.thread else _Whole(place)
     events = conversations.ask(caller, text, thread=thread, context=context)
     reply: Reply | None = None
     async with contextlib.aclosing(events) as turn:  # type: ignore[type-var]
         async for event in turn:
             match event:
+                case Begun():
+                    place.desk.talks[here] = event.conversation
                 case Text():
                     await shown.text(event.text)
                 case Calling():
@@ -38,13 +46,26 @@ async def talk(place: Place, caller: Caller, text: str, context: str = "") -> No
                     await shown.again()
                 case Done():
                     reply = event.reply
+                    place.desk.talks.pop(here, None)
     await shown.end(reply)
     for outcome in reply.waiting if reply else ():
         if outcome.call_id:
             call = await place.desk.record(caller, outcome.call_id)
-            where = Place(place.desk, place.user, place.channel, place.bound, place.thread)
-            where.own, where.url = place.own, place.url
-            await where.show(messages.card(call))
+            announced = place.channel in await places_for(place.desk, call.tenant)
+            message = messages.waits_elsewhere(call) if announced else messages.card(call)
+            await place.beside().show(message)
+
+
+def stop(place: Place, caller: Caller) -> bool:
+    """End the turn of this person that is under way here; was there one?"""
+    conversations, id = place.desk.house.conversations, place.desk.talks.get(_here(place))
+    with contextlib.suppress(ToolError):  # it was too long ago
+        return bool(conversations and id and conversations.cancel(caller, id))
+    return False
+
+
+def _here(place: Place) -> tuple[str, str, str]:
+    return place.user, place.channel, place.thread
 
 
 class _Whole:
@@ -71,15 +92,15 @@ class _Whole:
 
 
 class _Stream:
-    """Told as it comes, as Slack streams an answer into a thread."""
+    """Told as it comes, as Slack streams an answer into a thread; at the end where it does not."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
+        self._streams = True
         self._stream: Any = None
         self._held = ""
         self._told = 0
         self._sent = 0.0
-        self._since = 0
 
     async def text(self, piece: str) -> None:
         self._held += piece
@@ -100,20 +121,33 @@ class _Stream:
             self._held = reply.text
         await self._flush(at_least=" ")
         foot = footer(reply)
+        if self._stream is None:
+            await _Whole(self._place).end(reply)
+            return
         await self._stream.stop(blocks=[small(escape(foot))] if foot else None)
 
     async def _flush(self, at_least: str = "") -> None:
-        if self._stream is None:
-            self._stream = await self._place.desk.client.chat_stream(
-                channel=self._place.channel,
-                thread_ts=self._place.thread,
-                recipient_team_id=self._place.desk.team,
-                recipient_user_id=self._place.user,
-                buffer_size=1,
-            )
+        from slack_sdk.errors import SlackApiError
+
         text = cut(self._held, min(PART, max(MOST - self._told, 2))) or at_least
-        if text:
-            await self._stream.append(markdown_text=text)
+        if not text or not self._streams:
+            return
+        stream = self._stream or await self._place.desk.client.chat_stream(
+            channel=self._place.channel,
+            thread_ts=self._place.thread,
+            recipient_team_id=self._place.desk.team,
+            recipient_user_id=self._place.user,
+            buffer_size=1,
+        )
+        try:
+            await stream.append(markdown_text=text)
+        except SlackApiError as error:
+            if self._stream:
+                raise
+            log.info("slack: no stream here", why=str(error.response.get("error")))
+            self._streams = False
+            return
+        self._stream = stream
         self._told += len(text)
         self._held, self._sent = "", time.monotonic()
 

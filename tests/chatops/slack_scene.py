@@ -83,9 +83,16 @@ async def person(app: App, name: str, **rights: Any) -> str:
 
 @asynccontextmanager
 async def in_slack(
-    slack: SlackServer, kube: Kube, aws_url: str, state: Path, *, options: Any = None, **more: Any
+    slack: SlackServer,
+    kube: Kube,
+    aws_url: str,
+    state: Path,
+    *,
+    options: Any = None,
+    tenant: str = "",
+    **more: Any,
 ) -> AsyncIterator[Scene]:
-    tenant = f"t-{uuid.uuid4().hex[:8]}"
+    tenant = tenant or f"t-{uuid.uuid4().hex[:8]}"
     there = {"bot_token": TOKEN, "signing_secret": SECRET, "approvers": OPS}
     there |= {"api": f"{slack.url}/api/", "channels": {ACME: tenant}} | more
     with pytest.MonkeyPatch.context() as patched:

@@ -26,7 +26,8 @@ Message = dict[str, Any]
 @dataclass
 class SlackServer:
     """`messages` by channel and ts; `whispers` are what one user alone saw; `called` is every Web
-    API method in order. `refuse` holds 429s to give, as (method, seconds)."""
+    API method in order. `refuse` holds 429s to give, as (method, seconds); `fail` the error that a
+    method answers with."""
 
     url: str = ""
     messages: dict[tuple[str, str], Message] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class SlackServer:
     users: dict[str, dict[str, Any]] = field(default_factory=dict)
     called: list[str] = field(default_factory=list)
     refuse: list[tuple[str, int]] = field(default_factory=list)
+    fail: dict[str, str] = field(default_factory=dict)
     absent: set[str] = field(default_factory=set)
     sockets: list[web.WebSocketResponse] = field(default_factory=list)
     acknowledged: dict[str, Any] = field(default_factory=dict)
@@ -57,6 +59,8 @@ class SlackServer:
                 self.refuse.remove(one)
                 headers = {"Retry-After": str(one[1])}
                 return web.json_response({"ok": False}, status=429, headers=headers)
+        if method in self.fail:
+            return web.json_response({"ok": False, "error": self.fail[method]})
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if token not in (TOKEN, APP_TOKEN):
             return web.json_response({"ok": False, "error": "invalid_auth"})
