@@ -128,7 +128,7 @@ class World:
                 sent["id"] = self.ids["undo", there]
             case "call_get" | "call_wait" | "call_retry":
                 sent["id"] = self.ids["undo", there]
-            case "recommendation_apply" | "recommendation_get":
+            case "recommendation_apply" | "recommendation_get" | "recommendation_picture":
                 sent["id"] = self.ids["advice", there]
             case "recommendation_reject" | "recommendation_snooze":
                 sent |= {"id": self.ids["advice", there], "reason": "because"}
