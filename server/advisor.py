@@ -134,7 +134,9 @@ class Advisor:
     async def scores(self) -> Mapping[str, dict[str, Any]]:
         from recommender.scores import scores
 
-        found = await scores(self.suggestions.run, self._clock().timestamp())
+        now = self._clock()
+        month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        found = await scores(self.suggestions.run, now.timestamp(), since=month.timestamp())
         return {name: asdict(score) | {"said": score.said} for name, score in found.items()}
 
     async def picture(self, caller: Caller, id: str, format: str, dark: bool) -> bytes:

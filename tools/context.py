@@ -499,7 +499,9 @@ class Recommendations(Protocol):
 
     async def analyze(self, caller: Caller, tenant: str, progress: Progress) -> Any: ...
 
-    async def scores(self) -> Mapping[str, dict[str, Any]]: ...
+    async def scores(self) -> Mapping[str, dict[str, Any]]:
+        """How those of each strategy did; `saved` and `lately` are of this month (in UTC)."""
+        ...
 
     async def picture(self, caller: Caller, id: str, format: str, dark: bool) -> bytes:
         """The past that it speaks of, and what it proposes."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import sqlalchemy as sa
 
 from recommender.model import RecommenderError, Subject, Suggestion
 from recommender.scores import Score, scores
@@ -69,7 +68,7 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 async def book(url: str) -> AsyncIterator[Book]:
-    journal = Journal(sa.create_engine(url, poolclass=sa.pool.StaticPool))
+    journal = await Journal.open(url)
     await journal.run(metadata.drop_all)
     book = Book(journal.run, Clock())
     await book.open()
@@ -395,6 +394,21 @@ async def test_scores_say_how_each_strategy_did(book: Book) -> None:
     }  # fmt: skip
     assert (score.claimed, score.held, score.saved, score.promised) == (4, 0.5, 24.0, 12.0)
     assert (await scores(book.run, book.clock(), claiming=0.95))["rightsize"].held is None
+
+
+async def test_what_was_measured_before_a_moment_is_not_saved_since(book: Book) -> None:
+    subjects = [replace(API, name=f"api-{n}") for n in range(3)]
+    await book.found(*(rightsize(subject=subject) for subject in subjects))
+    ids = [one.id for one in (await book.list()).items]
+    outcomes: list[Any] = ["kept", "kept", "harmful"]
+    for id, outcome in zip(ids, outcomes, strict=True):
+        await applied(book, id)
+        await book.conclude(id, outcome, {}, "")
+        book.clock.now += DAY
+    score = (await scores(book.run, book.clock(), since=book.clock() - 2.5 * DAY))["rightsize"]
+    assert score.counts["kept"] == 2
+    assert score.lately == {"kept": 1, "harmful": 1, "no_effect": 0}
+    assert score.saved == 12.0
 
 
 async def test_an_expired_one_is_not_counted_as_open_and_what_it_was_worth_is_not_promised(

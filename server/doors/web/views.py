@@ -31,10 +31,10 @@ async def now(visit: Visit) -> dict[str, Any]:
         "ailing": ailing,
         "saved": sum(f["saved"] for f in scores.values()),
         "promised": sum(max(f["promised"], 0) for f in scores.values()),
-        "kept": sum(f["counts"]["kept"] for f in scores.values()),
+        "kept": sum(f["lately"]["kept"] for f in scores.values()),
         "open": sum(f["counts"]["open"] for f in scores.values()),
-        "avoided": sum(f["counts"]["kept"] for n, f in scores.items() if n in AVOIDING),
-        "harmful": sum(f["counts"]["harmful"] for f in scores.values()),
+        "avoided": sum(f["lately"]["kept"] for n, f in scores.items() if n in AVOIDING),
+        "harmful": sum(f["lately"]["harmful"] for f in scores.values()),
     }
 
 
