@@ -13,12 +13,14 @@ Watch = Callable[[], AsyncIterator[str]]
 
 @dataclass(frozen=True)
 class House:
-    """`person` gives somebody the rights that they have now, or None; `subject_by_email` is whom
-    the identity provider knows by a verified address."""
+    """`person` gives somebody the rights that they have now, or None; `tenant_uid` the uid of the
+    tenant that has a name now; `subject_by_email` is whom the identity provider knows by a
+    verified address."""
 
     gate: Gate
     store: Store
     person: Callable[[str], Awaitable[Caller | None]]
     watch: Watch
+    tenant_uid: Callable[[str], Awaitable[str | None]]
     subject_by_email: Callable[[str], Awaitable[str | None]] | None = None
     conversations: Conversations | None = None

@@ -3,7 +3,7 @@ that show a call. It owns these tables, and is handed a database to have them in
 
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -35,10 +35,12 @@ codes = sa.Table(
     sa.Column("expires", sa.Float, nullable=False),
 )
 channels = sa.Table(
-    "chat_channels",
+    "chat_bindings",
     metadata,
     sa.Column("channel", sa.Text, primary_key=True),
     sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("tenant_uid", sa.Text, nullable=False),
+    sa.Column("setting", sa.Text, nullable=False),  # what the settings last said of it
 )
 cards = sa.Table(
     "chat_cards",
@@ -130,16 +132,50 @@ class Store:
         query = sa.select(channels.c.tenant).where(channels.c.channel == channel)
         return await self._run(lambda c: c.execute(query).scalar()) or ""
 
-    async def channels_of(self, tenant: str) -> Sequence[str]:
-        query = sa.select(channels.c.channel).where(channels.c.tenant == tenant)
-        return await self._run(lambda c: c.execute(query).scalars().all())
+    async def channels_of(self, tenant: str, uid: str = "") -> Sequence[str]:
+        """Those bound to the tenant with this uid. What the settings bind to a name is about the
+        first tenant of that name that there is, and about no later one."""
+        named = channels.c.tenant == tenant
+        query = sa.select(channels.c.channel, channels.c.tenant_uid).where(named)
+        tied = sa.update(channels).where(named, channels.c.tenant_uid == "")
 
-    async def bind(self, channel: str, tenant: str) -> None:
-        if tenant:
-            row = {"channel": channel, "tenant": tenant}
-            await self._replace(channels, channels.c.channel == channel, row)
-        else:
-            await self._delete(channels, channels.c.channel == channel)
+        def work(connection: sa.Connection) -> Sequence[str]:
+            rows = connection.execute(query).all()
+            if uid and any(not row.tenant_uid for row in rows):
+                connection.execute(tied.values(tenant_uid=uid))
+            return [row.channel for row in rows if row.tenant_uid in (uid, "")]
+
+        return await self._run(work)
+
+    async def bind(self, channel: str, tenant: str = "", uid: str = "") -> None:
+        """To nothing, if no tenant is named; that holds until the settings say something new."""
+
+        def work(connection: sa.Connection) -> None:
+            said = sa.select(channels.c.setting).where(channels.c.channel == channel)
+            setting = connection.execute(said).scalar() or ""
+            connection.execute(sa.delete(channels).where(channels.c.channel == channel))
+            row = {"channel": channel, "tenant": tenant, "tenant_uid": uid, "setting": setting}
+            connection.execute(sa.insert(channels).values(**row))
+
+        await self._run(work)
+
+    async def bind_as_set(self, settings: Mapping[str, str]) -> None:
+        """What the settings say of channels. Where they said so before, what was said in the
+        channel since holds; what they do not say any more is undone."""
+
+        def work(connection: sa.Connection) -> None:
+            rows = connection.execute(sa.select(channels.c.channel, channels.c.setting)).all()
+            before = {row.channel: row.setting for row in rows if row.setting}
+            for channel in before.keys() | settings.keys():
+                tenant = settings.get(channel, "")
+                if before.get(channel) == tenant:
+                    continue
+                connection.execute(sa.delete(channels).where(channels.c.channel == channel))
+                if tenant:
+                    row = {"channel": channel, "tenant": tenant, "tenant_uid": ""}
+                    connection.execute(sa.insert(channels).values(**row, setting=tenant))
+
+        await self._run(work)
 
     # ---- messages that show a call
 

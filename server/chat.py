@@ -1,9 +1,12 @@
 """Chat, wired to this process: its tables in the journal, its people, and what changes."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from chatops.house import House
 from chatops.store import Store
@@ -14,10 +17,13 @@ from tools.calls import Caller
 from tools.errors import Code, ToolError
 
 if TYPE_CHECKING:
-    from chatops.slack.app import Slack
+    from chatops.slack.connecting import Slack
     from server.app import App
 
+log = structlog.get_logger(__name__)
+
 FOLLOW_S = 60.0
+MOST_ALERTS = 50
 
 
 async def make_store(
@@ -63,14 +69,11 @@ def _no_such_code() -> ToolError:
 
 @asynccontextmanager
 async def slack_of(app: "App") -> AsyncIterator["Slack | None"]:
-    """Slack, where it is configured. Raises `ToolError` when it does not let us in."""
+    """Slack, where it is configured; connected in the background."""
     if not app.settings.slack.bot_token.get_secret_value():
         yield None
         return
-    from slack_sdk.errors import SlackApiError
-
-    from chatops.slack.alerting import AlertBoard
-    from chatops.slack.app import opened
+    from chatops.slack.connecting import opened
     from chatops.slack.desk import READER
 
     links = app.local_gate.chat
@@ -89,6 +92,10 @@ async def slack_of(app: "App") -> AsyncIterator["Slack | None"]:
                 for event in await reader.more(FOLLOW_S):
                     yield event.data["id"]
 
+    async def tenant_uid(name: str) -> str | None:
+        found = await app.local_gate.tenants.find(name)
+        return found.uid if found else None
+
     async def by_email(email: str) -> str | None:
         return app.identity.subject_by_email(email)
 
@@ -97,20 +104,32 @@ async def slack_of(app: "App") -> AsyncIterator["Slack | None"]:
         store=links.store,
         person=person,
         watch=watch,
+        tenant_uid=tenant_uid,
         subject_by_email=by_email if settings.slack.by_email else None,
         conversations=app.agent,
     )
-    async with AsyncExitStack() as stack:
+    async with opened(config_of(settings), house) as slack:
+        app.health.extras["slack"] = slack.check
+        showing = asyncio.create_task(_show_alerts(app, slack))
         try:
-            slack = await stack.enter_async_context(opened(config_of(settings), house))
-        except SlackApiError as error:
-            raise ToolError(
-                Code.FAILED_PRECONDITION,
-                f"Slack does not take our token: {error.response.get('error')}.",
-                "Check slack.bot_token and slack.app_token (docs/chatops.md).",
-            ) from error
-        app.alerts.boards.append(AlertBoard(slack.desk))
-        yield slack
+            yield slack
+        finally:
+            showing.cancel()
+            await asyncio.gather(showing, return_exceptions=True)
+
+
+async def _show_alerts(app: "App", slack: "Slack") -> None:
+    """In Slack, too, from when it is there: also those that have come before."""
+    from chatops.slack.alerting import AlertBoard
+
+    await slack.ready.wait()
+    board = AlertBoard(slack.desk)
+    app.alerts.boards.append(board)
+    for incident in await app.alerts.list(None, "firing", MOST_ALERTS):
+        try:
+            await board.show(incident)
+        except Exception:
+            log.exception("slack: an alert was not shown", incident=incident.id)
 
 
 def config_of(settings: Settings) -> Any:

@@ -7,6 +7,7 @@ from slack_sdk.errors import SlackApiError
 
 from chatops.blocks import Block, actions, button, code, context, escape, section
 from chatops.messages import Message
+from chatops.slack.cards import GONE
 from chatops.slack.desk import Desk, places_for
 from chatops.store import Card
 from tools.alerts import Finding, Incident, Step
@@ -52,7 +53,10 @@ class AlertBoard:
             await self._desk.client.chat_update(
                 channel=one.channel, ts=one.ts, text=message.text, blocks=list(message.blocks)
             )
-        except SlackApiError:  # deleted, say: the next alert has a message of its own
+        except SlackApiError as error:
+            if error.response.get("error") not in GONE:
+                raise
+            # The next alert has a message of its own.
             await self._desk.house.store.showed(one, "")
             return
         await self._desk.house.store.showed(one, message.shown)

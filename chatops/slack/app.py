@@ -1,32 +1,19 @@
 """The Bolt application: what Slack sends, acknowledged at once, and handed on to be done."""
 
-import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
-from chatops.house import House
 from chatops.slack import home
-from chatops.slack.cards import Cards
 from chatops.slack.desk import Desk
 from chatops.slack.hearing import hear
 from chatops.slack.jobs import Once
 from chatops.slack.places import Place
 from chatops.slack.presses import Presses
-from chatops.slack.receiving import PATH, connected, receive
-from chatops.store import PLATFORM
 
 if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncApp
-    from starlette.routing import Route
-
-log = structlog.get_logger(__name__)
 
 SLACK = "https://slack.com/api/"
 SIGNED_S = 600.0  # twice what Bolt still takes as fresh
@@ -49,82 +36,18 @@ class Config:
     url: str = SLACK
 
 
-@dataclass
-class Slack:
-    """What runs: `bolt` takes requests, `desk` does them."""
-
-    config: Config
-    desk: Desk
-    bolt: "AsyncApp"
-
-    def routes(self) -> "list[Route]":
-        """For HTTP, where there is a secret to know Slack by."""
-        from starlette.routing import Route
-
-        if not self.config.signing_secret:
-            return []
-        return [Route(PATH, partial(receive, self.bolt), methods=["POST"])]
-
-
-@asynccontextmanager
-async def opened(config: Config, house: House) -> AsyncIterator[Slack]:
-    """Slack, asked who we are there; with an `app_token`, connected by Socket Mode. Raises
-    `SlackApiError` for a token that Slack does not take."""
-    import aiohttp
-    from slack_sdk.http_retry.builtin_async_handlers import (
-        AsyncConnectionErrorRetryHandler,
-        AsyncRateLimitErrorRetryHandler,
-        AsyncServerErrorRetryHandler,
-    )
-    from slack_sdk.web.async_client import AsyncWebClient
-
-    await house.store.open()
-    for channel, tenant in config.channels:
-        await house.store.bind(channel, tenant)
-    if config.approvers:
-        await house.store.bind(config.approvers, PLATFORM)
-    timeout = aiohttp.ClientTimeout(total=30)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        client = AsyncWebClient(
-            token=config.bot_token,
-            base_url=config.url,
-            session=session,
-            retry_handlers=[
-                AsyncConnectionErrorRetryHandler(max_retry_count=2),
-                AsyncRateLimitErrorRetryHandler(max_retry_count=4),
-                AsyncServerErrorRetryHandler(max_retry_count=2),
-            ],
-        )
-        me = await client.auth_test()
-        desk = Desk(house, client, me["team_id"], me["user_id"], config.command)
-        cards = Cards(desk)
-        desk.refresh = cards.refresh
-        slack = Slack(config, desk, bolt(config, desk, Presses(desk, cards), me.data))
-        following = asyncio.create_task(cards.follow(), name="slack-cards")
-        socket = None
-        try:
-            if config.app_token:
-                socket = await connected(slack.bolt, client, config.app_token)
-            yield slack
-        finally:
-            if socket is not None:
-                await socket.close_async()  # type: ignore[no-untyped-call]
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
-            await desk.jobs.stop()
-
-
-def bolt(config: Config, desk: Desk, presses: Presses, me: Any) -> "AsyncApp":
+def bolt(config: Config, desk: Desk, presses: Presses) -> "AsyncApp":
     """Every handler acknowledges first; the work is done behind it. Nothing is done twice for
     what Slack sends twice."""
     from slack_bolt import BoltResponse
     from slack_bolt.async_app import AsyncApp
     from slack_bolt.authorization import AuthorizeResult
 
-    we = AuthorizeResult.from_auth_test_response(bot_token=config.bot_token, auth_test_response=me)
-
     async def authorize(**_: Any) -> AuthorizeResult:
-        return we
+        return AuthorizeResult.from_auth_test_response(
+            bot_token=config.bot_token,
+            auth_test_response=desk.me,
+        )
 
     app = AsyncApp(
         name="pilothouse",
@@ -200,7 +123,7 @@ def bolt(config: Config, desk: Desk, presses: Presses, me: Any) -> "AsyncApp":
 
 
 async def _command(place: Place, body: dict[str, Any]) -> None:
-    place.bound = await place.desk.house.store.tenant_of(place.channel)
+    place.bound = await place.desk.bound(place.channel)
     key, trigger = f"slack:{body['trigger_id']}", body["trigger_id"]
     await hear(place, body.get("text", ""), key, trigger)
 
@@ -208,7 +131,7 @@ async def _command(place: Place, body: dict[str, Any]) -> None:
 async def _message(desk: Desk, event: dict[str, Any], text: str, key: str) -> None:
     own = event.get("channel_type") == "im"
     thread = event.get("thread_ts") or ("" if own else event["ts"])
-    bound = await desk.house.store.tenant_of(event["channel"])
+    bound = await desk.bound(event["channel"])
     place = Place(desk, event["user"], event["channel"], bound, thread, own)
     await hear(place, text, key)
 

@@ -18,6 +18,7 @@ log = structlog.get_logger(__name__)
 
 GONE = ("message_not_found", "channel_not_found", "is_archived", "cant_update_message")
 PAUSE_S = 5.0
+MADE_UP_S = 60.0  # after which what Slack would not take is tried again
 
 
 class Cards:
@@ -27,6 +28,7 @@ class Cards:
         self._desk = desk
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._queued: set[str] = set()
+        self._late: set[str] = set()
         self._warned = False
 
     async def follow(self) -> None:
@@ -40,6 +42,14 @@ class Cards:
             except Exception:
                 log.exception("slack: lost sight of what changes; looking again")
             await asyncio.sleep(PAUSE_S)
+
+    async def make_up(self) -> None:
+        """Show what Slack was too busy for. Goes on until it is cancelled."""
+        while True:
+            await asyncio.sleep(MADE_UP_S)
+            late, self._late = self._late, set()
+            for id in late:
+                self._desk.jobs.start(self.refresh(id))
 
     async def catch_up(self) -> None:
         """Show what was decided while nobody looked, and what has come to wait since."""
@@ -65,10 +75,14 @@ class Cards:
                 return
             message = card(call)
             there = await self._desk.house.store.cards(id)
-            for one in there:
-                await self._edit(one, message)
-            if call.outcome.state.waiting:
-                await self._announce(call, message, {one.channel for one in there})
+            try:
+                for one in there:
+                    await self._edit(one, message)
+                if call.outcome.state.waiting:
+                    await self._announce(call, message, {one.channel for one in there})
+            except Exception as error:  # Slack is busy, or away
+                log.warning("slack: not shown; tried again later", call=id, why=str(error)[:200])
+                self._late.add(id)
         if call.outcome.state.ended and id not in self._queued:
             self._locks.pop(id, None)
         if call.undoes:

@@ -1,8 +1,10 @@
 """What every part of the Slack door needs, and who somebody there is."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from chatops.house import House
 from chatops.slack.jobs import Jobs, Once
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient
     from slack_sdk.webhook.async_client import AsyncWebhookClient
 
+log = structlog.get_logger(__name__)
+
 # Reads what cards show. An agent, so that it can decide nothing.
 READER = Caller.of("slack", operator=True, agent=True, read_only=True, door="slack")
 RETRIED_S = 3600.0  # longer than Slack sends an event again
@@ -22,19 +26,45 @@ RETRIED_S = 3600.0  # longer than Slack sends an event again
 
 @dataclass
 class Desk:
-    """`team` and `bot` are this workspace and our user in it; `command` is what we are called;
+    """`me` is who Slack says we are; `command` is what we are called;
     `refresh` brings the cards of a call up to date; `talks` are the conversations in which a turn
     is under way, by who asked, in which channel and thread."""
 
     house: House
     client: "AsyncWebClient"
-    team: str
-    bot: str
     command: str = "/pilot"
+    me: dict[str, Any] = field(default_factory=dict)
     jobs: Jobs = field(default_factory=Jobs)
     once: Once = field(default_factory=lambda: Once(RETRIED_S))
     refresh: Callable[[str], Coroutine[Any, Any, None]] | None = None
     talks: dict[tuple[str, str, str], str] = field(default_factory=dict)
+
+    @property
+    def team(self) -> str:
+        """This workspace."""
+        return str(self.me["team_id"])
+
+    @property
+    def bot(self) -> str:
+        """Our user in it."""
+        return str(self.me["user_id"])
+
+    async def bound(self, channel: str) -> str:
+        """The tenant that a channel is about, `*` for the platform, or nothing: also where the
+        tenant is gone, and another has its name."""
+        tenant = await self.house.store.tenant_of(channel)
+        if tenant in ("", PLATFORM):
+            return tenant
+        return tenant if channel in await self.channels_of(tenant) else ""
+
+    async def channels_of(self, tenant: str) -> Sequence[str]:
+        """Those that are about the tenant that has this name now."""
+        try:
+            uid = await self.house.tenant_uid(tenant)
+        except ToolError as error:  # its cluster is away: then for no channel
+            log.warning("slack: whose channel is not known", tenant=tenant, why=str(error))
+            return []
+        return await self.house.store.channels_of(tenant, uid) if uid else []
 
     def at(self, url: str) -> "AsyncWebhookClient":
         """Answers at the address that Slack sent along with a command or a press."""
@@ -74,7 +104,7 @@ class Desk:
 
 async def places_for(desk: Desk, tenant: str) -> list[str]:
     """The channels in which a call of this tenant (or of the platform) waits for approval."""
-    own = await desk.house.store.channels_of(tenant) if tenant else []
+    own = await desk.channels_of(tenant) if tenant else []
     return list(own or await desk.house.store.channels_of(PLATFORM))
 
 

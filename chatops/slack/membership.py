@@ -57,16 +57,18 @@ async def _bind(place: Place, rest: str) -> Message:
         where = place.bound or "nothing"
         return messages.said(f"This channel is bound to {where}. `bind acme`, `bind platform`.")
     tenant = PLATFORM if rest in ("platform", PLATFORM) else rest
+    uid = ""
     if tenant != PLATFORM:
         await place.desk.read(caller, "tenant_get", tenant=tenant)
-    await place.desk.house.store.bind(place.channel, tenant)
+        uid = await place.desk.house.tenant_uid(tenant) or ""
+    await place.desk.house.store.bind(place.channel, tenant, uid)
     what = "the platform: all may be told here" if tenant == PLATFORM else f"tenant {tenant}"
     return messages.said(f"This channel is bound to {escape(what)}.")
 
 
 async def _unbind(place: Place, rest: str) -> Message:
     await _operator(place)
-    await place.desk.house.store.bind(place.channel, "")
+    await place.desk.house.store.bind(place.channel)
     return messages.said("This channel is bound to nothing: answers go to whoever asks.")
 
 

@@ -156,7 +156,7 @@ async def place_of(desk: Desk, body: dict[str, Any], meta: dict[str, Any] | None
     own = bool(meta.get("own")) if meta else not shared
     if shared and not container.get("is_ephemeral") and not thread:
         thread = container.get("message_ts", "")
-    bound = await desk.house.store.tenant_of(channel)
+    bound = await desk.bound(channel)
     url = "" if own else body.get("response_url", "")
     return Place(desk, user, channel, bound, thread, own, url)
 

@@ -1,5 +1,6 @@
 """The two ways in which Slack reaches us: signed HTTP requests, and a socket that we open."""
 
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -9,16 +10,20 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from chatops.slack.connecting import Slack
+
 PATH = "/slack/events"
 PING_S = 5.0  # a socket that is gone is noticed, and opened anew, after this
 
 
-async def receive(bolt: "AsyncApp", request: "Request") -> "Response":
+async def receive(slack: "Slack", request: "Request") -> "Response":
     """One signed request. What is not signed by Slack within five minutes, or comes again with
-    the same signature, gets 401."""
+    the same signature, gets 401; all of them 503 until we know who we are there."""
     from slack_bolt.async_app import AsyncBoltRequest
     from starlette.responses import Response
 
+    if not slack.ready.is_set():
+        return Response("Not connected to Slack yet.", 503, {"Retry-After": "5"})
     stamp = request.headers.get("x-slack-request-timestamp", "")
     try:
         body = (await request.body()).decode()
@@ -28,17 +33,26 @@ async def receive(bolt: "AsyncApp", request: "Request") -> "Response":
         return Response(status_code=401)
     headers: Any = dict(request.headers)
     asked = AsyncBoltRequest(body=body, query=str(request.url.query), headers=headers)
-    answer = await bolt.async_dispatch(asked)
+    answer = await slack.bolt.async_dispatch(asked)
     found = answer.first_headers_without_set_cookie()
     return Response(answer.body, answer.status, found)
 
 
 async def connected(
-    bolt: "AsyncApp", client: "AsyncWebClient", app_token: str
+    bolt: "AsyncApp", client: "AsyncWebClient", app_token: str, stack: AsyncExitStack
 ) -> "AsyncSocketModeHandler":
-    """Connected by Socket Mode; reconnects by itself until it is closed."""
+    """Connected by Socket Mode; reconnects by itself until `stack` is left. Raises
+    `SlackApiError`."""
     from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 
+    async def address() -> str:
+        return str((await client.apps_connections_open(app_token=app_token))["url"])
+
+    first = await address()  # the SDK would try a token that is refused for ever
     socket = AsyncSocketModeHandler(bolt, app_token, web_client=client, ping_interval=PING_S)
+    stack.push_async_callback(socket.close_async)
+    # The SDK's own waits as long as it is told to, however long.
+    socket.client.issue_new_wss_url = address  # type: ignore[method-assign]
+    socket.client.wss_uri = first
     await socket.connect_async()  # type: ignore[no-untyped-call]
     return socket

@@ -19,6 +19,7 @@ from tests.conftest import ROOT, Kube
 from tests.house import House, settings
 from tests.lodging import deployment, with_bucket
 from tools.calls import Caller, Outcome, Role, State
+from tools.errors import ToolError
 
 T = TypeVar("T")
 OPS, ACME, LOOSE = "C0OPS", "C0ACME", "C0LOOSE"
@@ -81,6 +82,16 @@ async def person(app: App, name: str, **rights: Any) -> str:
     return token
 
 
+async def in_touch(app: App) -> None:
+    """Wait until Slack has let us in."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                return await app.health.extras["slack"]()
+            except ToolError:
+                await asyncio.sleep(0.02)
+
+
 @asynccontextmanager
 async def in_slack(
     slack: SlackServer,
@@ -104,6 +115,7 @@ async def in_slack(
             state, kube.kubeconfig, aws_url, port=0, slack=there, policy=policy, **(options or {})
         )
         async with serving(made) as (app, slack.pilothouse):
+            await in_touch(app)
             await person(app, "olivia", operator=True)
             await person(app, "oscar", operator=True)
             scene = Scene(app, slack, slack.pilothouse, tenant)

@@ -373,8 +373,8 @@ async def test_a_recommendation_comes_with_its_picture_and_without_one_where_sla
         created=now, updated=now,
     )  # fmt: skip
     client = AsyncWebClient(TOKEN, base_url=f"{slack.url}/api/")
-    house = House(Advised(), scene.links.store, None, None)  # type: ignore[arg-type]
-    desk = Desk(house, client, TEAM, BOT)
+    house = House(Advised(), scene.links.store, None, None, None)  # type: ignore[arg-type]
+    desk = Desk(house, client, me={"team_id": TEAM, "user_id": BOT})
     message = await with_picture(desk, Caller.of("olivia"), found)
     (image,) = [block for block in message.blocks if block["type"] == "image"]
     assert b"\x89PNG drawn" in slack.files[image["slack_file"]["id"]]
