@@ -1,10 +1,10 @@
 """Every strategy asked about every workload. One that breaks down takes nobody with it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from recommender.model import Subject, Suggestion, Workload
-from recommender.strategies import Context, Strategy, context_of
+from recommender.strategies import Context, Strategy
 
 MOST_TROUBLES = 20
 
@@ -20,16 +20,14 @@ class Advice:
 
 
 def advise(
-    workloads: Callable[[], Iterable[Workload]],
+    workloads: Iterable[Workload],
     strategies: Sequence[Strategy],
     now: float,
     context: Context,
 ) -> Advice:
-    """Suggestions for workloads, which are gone through twice (the first time for what their pasts
-    have in common) and held one at a time."""
-    context = context_of(workloads(), now, context)
+    """Suggestions for workloads, which are gone through once and held one at a time."""
     advice = Advice()
-    for workload in workloads():
+    for workload in workloads:
         advice.workloads += 1
         found: list[Suggestion] = []
         for strategy in strategies:

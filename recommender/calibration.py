@@ -5,6 +5,7 @@ days before it would have given, in units of the workload's own day-to-day sprea
 workloads are pooled, so that a week is enough, and begin with a few that stand for no knowledge.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -37,24 +38,32 @@ class Calibration:
         return self._known[what, confidence]
 
 
-def scored(past: Floats, step: float) -> Floats:
-    """One past's scores: of each day that at least two days go before."""
+def scored(pasts: Floats, step: float) -> Floats:
+    """The scores of pasts, one a row: of each day that at least two days go before."""
     with np.errstate(divide="ignore"):
-        peaks = np.log(day_peaks(past, step))
-    peaks = peaks[np.isfinite(peaks)]
-    # `anchor` and `spread` of the days before each day, all at once.
-    day = np.arange(len(peaks))
-    anchors = np.maximum.accumulate(peaks + FADING * day) - FADING * day
-    moved = np.cumsum(np.diff(peaks, prepend=peaks[:1]) ** 2)
-    spreads = np.sqrt((4 * SPREAD**2 + moved) / (4 + day))
-    return np.asarray(((peaks[1:] - anchors[:-1]) / spreads[:-1])[FEWEST_DAYS - 1 :])
+        peaks = np.log(day_peaks(np.atleast_2d(pasts), step))
+    known = np.isfinite(peaks)
+    counts = known.sum(axis=1)
+    found = [PRIOR[:0]]
+    for count in np.unique(counts[counts > FEWEST_DAYS]):
+        alike = counts == count
+        rows = peaks[alike][known[alike]].reshape(-1, count)
+        # `anchor` and `spread` of the days before each day, all at once.
+        day = np.arange(count)
+        anchors = np.maximum.accumulate(rows + FADING * day, axis=1) - FADING * day
+        moved = np.cumsum(np.diff(rows, axis=1, prepend=rows[:, :1]) ** 2, axis=1)
+        spreads = np.sqrt((4 * SPREAD**2 + moved) / (4 + day))
+        scores = (rows[:, 1:] - anchors[:, :-1]) / spreads[:, :-1]
+        found.append(scores[:, FEWEST_DAYS - 1 :].ravel())
+    return np.concatenate(found)
 
 
-def calibrated(pasts: Mapping[str, Iterable[tuple[Floats, float]]]) -> Calibration:
-    """From many workloads' pasts (each with its step), by resource."""
-    return Calibration(
-        {what: np.concatenate([PRIOR[:0], *(scored(*p) for p in of)]) for what, of in pasts.items()}
-    )
+def calibrated(pasts: Iterable[tuple[str, Floats]], step: float) -> Calibration:
+    """From many workloads' pasts, one a row, by resource."""
+    found: dict[str, list[Floats]] = defaultdict(list)
+    for what, rows in pasts:
+        found[what].append(scored(rows, step))
+    return Calibration({what: np.concatenate(of) for what, of in found.items()})
 
 
 def peak_bound(

@@ -227,24 +227,30 @@ class History:
         return {key: number for key, number in ids.items() if key.namespace == namespace}
 
     def series(self, numbers: Collection[int], start: float, end: float) -> dict[int, Series]:
-        """Whole series from `start` to `end`, at full steps, with NaN where nothing is known."""
-        first = int(start // STEP)
-        steps = max(0, int(-(-end // STEP)) - first)
-        with self._db.cursor() as db:
-            register(db, "wanted", {"series": np.array(list(numbers), dtype=np.int32)})
-            days = _days(db, first // WIDTH, (first + steps - 1) // WIDTH)
-        if not days:
-            return {}
-        known = np.unique(np.concatenate([ids for _, ids, _ in days]))
-        values = np.full((len(known), steps), np.nan)
-        for day, ids, points in days:
-            at = day * WIDTH - first
-            low, high = max(at, 0), min(at + WIDTH, steps)
-            values[np.searchsorted(known, ids), low:high] = points[:, low - at : high - at]
+        """Series up to `end`, at full steps, with NaN where nothing is known: all from `start` on,
+        or from the day on that the first of them is known at."""
+        since, known, values = self.rows(numbers, start, end)
         return {
-            number: Series(first * STEP, STEP, row)
+            number: Series(since, STEP, row)
             for number, row in zip(known.tolist(), values, strict=True)
         }
+
+    def rows(
+        self, numbers: Collection[int], start: float, end: float
+    ) -> tuple[float, NDArray[np.int32], Floats]:
+        """As `series`: where they begin, the numbers of those that are known, and a row of each."""
+        first, last = int(start // STEP), int(-(-end // STEP))
+        with self._db.cursor() as db:
+            register(db, "wanted", {"series": np.array(list(numbers), dtype=np.int32)})
+            days = _days(db, first // WIDTH, (last - 1) // WIDTH)
+        first = max(first, min((day for day, _, _ in days), default=0) * WIDTH)
+        known = np.unique(np.concatenate([np.empty(0, np.int32), *(ids for _, ids, _ in days)]))
+        values = np.full((len(known), max(0, last - first)), np.nan)
+        for day, ids, points in days:
+            at = day * WIDTH - first
+            low, high = max(at, 0), min(at + WIDTH, last - first)
+            values[np.searchsorted(known, ids), low:high] = points[:, low - at : high - at]
+        return first * STEP, known, values
 
     def days(self, key: Key) -> list[Day]:
         """Each day of a series as a histogram, the oldest first."""

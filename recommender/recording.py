@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -112,7 +112,7 @@ def record_some(
         (recorded.replaced if row["replaces"] else recorded.opened).append(row["id"])
     times = {"updated": now, "expires": expires, "run_id": run_id}
     if refreshed:
-        connection.execute(_refresh(), [row | times for row in refreshed])
+        connection.execute(_refresh([row | times for row in refreshed]))
     if added:
         connection.execute(
             sa.insert(suggestions), [row | times | {"created": now} for row in added]
@@ -234,12 +234,18 @@ def _measured(found: Suggestion) -> dict[str, Any]:
     }
 
 
-def _refresh() -> sa.Update:
+def _refresh(rows: Sequence[Mapping[str, Any]]) -> sa.Update:
+    """All in one statement: one for each takes a database of columns ten times as long."""
     names = (*REFRESHED, "title", "reason", "updated", "expires", "run_id")
+    columns = [sa.column("id_", suggestions.c.id.type)]
+    columns += [sa.column(name, suggestions.c[name].type) for name in names]
+    fresh = sa.values(*columns, name="fresh").data(
+        [tuple(row[column.name] for column in columns) for row in rows]
+    )
     return (
         sa.update(suggestions)
-        .where(suggestions.c.id == sa.bindparam("id_"), suggestions.c.state == "open")
-        .values({name: sa.bindparam(name) for name in names})
+        .where(suggestions.c.id == fresh.c.id_, suggestions.c.state == "open")
+        .values({name: fresh.c[name] for name in names})
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recommender.forecast import anchor, drift, known_days, quantile, recency, spread
+from recommender.forecast import anchor, drift, known_days, mean, quantile, recency, spread
 from recommender.model import Floats
 
 GRID = np.arange(-5.0, 0.8, 0.02)
@@ -84,9 +84,9 @@ def cpu_request(
 
 def _expected(days: Floats, step: float, grid: Floats, caution: float, costs: CpuCosts) -> Floats:
     """The expected loss of each request in `grid` (evenly spaced in log)."""
-    losses = np.array([_day_losses(day, grid, caution, costs) for day in days])
+    losses = _losses(days, grid, caution, costs)
     weights = recency(len(days), costs.half_life) * np.isfinite(days).mean(axis=1)
-    levels = np.array([np.nanmean(np.log(np.maximum(day, grid[0]))) for day in days])
+    levels = mean(np.log(np.maximum(days, grid[0])))
     blur = max(0.35 * spread(levels, 0.03, 2), 0.004)
     moved = drift(days, step)
     centre = (costs.lasts if moved > 0 else costs.lasts_down) * moved
@@ -96,14 +96,18 @@ def _expected(days: Floats, step: float, grid: Floats, caution: float, costs: Cp
     return np.convolve(padded, kernel / kernel.sum(), mode="valid")
 
 
-def _day_losses(day: Floats, grid: Floats, caution: float, costs: CpuCosts) -> Floats:
-    used = np.sort(day[np.isfinite(day)])
-    sums = np.concatenate([[0.0], np.cumsum(used)])
-    within = np.searchsorted(used, grid, side="right")
-    served = sums[within] + grid * (len(used) - within)
-    slack = 1 - served / len(used) / grid
-    under = 1 - within / len(used)
-    unserved = 1 - served / max(sums[-1], 1e-300)
+def _losses(days: Floats, grid: Floats, caution: float, costs: CpuCosts) -> Floats:
+    """What each request would have lost on each day, `[day, request]`."""
+    used = np.sort(days, axis=1)  # NaN comes last
+    known = np.isfinite(used)
+    count = known.sum(axis=1, keepdims=True)
+    sums = np.cumsum(np.where(known, used, 0.0), axis=1)
+    sums = np.concatenate([np.zeros((len(days), 1)), sums], axis=1)
+    within = np.array([row.searchsorted(grid, side="right") for row in used])
+    served = np.take_along_axis(sums, within, axis=1) + grid * (count - within)
+    slack = 1 - served / count / grid
+    under = 1 - within / count
+    unserved = 1 - served / np.maximum(sums[:, -1:], 1e-300)
     return np.asarray(slack + caution * (costs.under * under + costs.unserved * unserved))
 
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from recommender.facts import CLAIM, NAMESPACE, QUOTA, Told
 from recommender.folding import PODS
+from recommender.forecast import by_day
 from recommender.history import DAY, Facts, History, Key, Mark
-from recommender.model import Autoscaler, Container, Series, Subject, Workload
+from recommender.model import Autoscaler, Container, Floats, Series, Subject, Workload
 from recommender.queries import STEP
 from recommender.renames import present
 
@@ -51,6 +52,31 @@ def workloads(
             for one in some:
                 mine = {key: past[key] for key in wanted[one] if key in past}
                 yield _workload(one, mine, marks[one.namespace], cluster)
+
+
+def pasts(
+    history: History, namespaces: Collection[str] | None = None, window: float = 7 * DAY
+) -> Iterator[tuple[str, Floats]]:
+    """What the workloads that are there used, by metric, one a row. A day that less than half of is
+    known says nothing of its peak, and is left out."""
+    of: dict[Name, list[tuple[str, int]]] = defaultdict(list)
+    for key, number in history.keys().items():
+        if key.metric in ("cpu", "memory", "demand"):
+            of[key.namespace, key.kind, key.name].append((key.metric, number))
+    for newest, facts in _alive(history.facts(), namespaces).items():
+        for first in range(0, len(facts), AT_ONCE):
+            some = facts[first : first + AT_ONCE]
+            wanted = {
+                number: metric
+                for one in some
+                for metric, number in of.get((one.namespace, one.kind, one.name), ())
+            }
+            _, numbers, rows = history.rows(wanted, newest - window, newest)
+            days = by_day(rows, STEP)
+            days[np.isfinite(days).mean(axis=2) < 0.5] = np.nan
+            metrics = np.array([wanted[number] for number in numbers.tolist()])
+            for metric in np.unique(metrics).tolist():
+                yield metric, days[metrics == metric].reshape(-1, days.shape[1] * days.shape[2])
 
 
 def _alive(

@@ -233,10 +233,13 @@ class Advisor:
         self, now: float, namespaces: Collection[str] | None, settled: "frozenset[Subject]"
     ) -> "Advice":
         from recommender.analysis import advise
-        from recommender.workloads import workloads
+        from recommender.calibration import calibrated
+        from recommender.queries import STEP
+        from recommender.workloads import pasts, workloads
 
-        context = replace(self.context, settled=settled)
-        return advise(lambda: workloads(self.history, namespaces), self.strategies, now, context)
+        calibration = calibrated(pasts(self.history, namespaces), STEP)
+        context = replace(self.context, settled=settled, calibration=calibration)
+        return advise(workloads(self.history, namespaces), self.strategies, now, context)
 
     async def _settled(self) -> "frozenset[Subject]":
         """What has the requests that were suggested for it."""

@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from recommender.model import RecommenderError
-from recommender.strategies.base import Context, Prices, Strategy, context_of
+from recommender.strategies.base import Context, Prices, Strategy
 
-__all__ = ["BUILT_IN", "Context", "Prices", "Strategy", "context_of", "find", "make"]
+__all__ = ["BUILT_IN", "Context", "Prices", "Strategy", "find", "make"]
 
 GROUP = "pilothouse.strategies"
 BUILT_IN = {

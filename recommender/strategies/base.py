@@ -1,8 +1,7 @@
 """What all strategies share: their shape, what they are told besides the workload, and how numbers
 are said."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import ceil, floor, log10
 from typing import Any, ClassVar
 
@@ -10,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from recommender.backtest import Policy
-from recommender.calibration import Calibration, scored
+from recommender.calibration import Calibration
 from recommender.model import Floats, RecommenderError, Series, Subject, Suggestion, Workload
 
 DAY = 86400.0
@@ -74,22 +73,6 @@ class Strategy:
         )
 
 
-def context_of(
-    workloads: Iterable[Workload], now: float, context: Context | None = None, days: int = 7
-) -> Context:
-    """`context` with the calibration that these workloads' pasts give; they are read once."""
-    found: dict[str, list[Floats]] = {"cpu": [], "memory": [], "demand": []}
-    for workload in workloads:
-        pasts = [("demand", workload.demand)]
-        for container in workload.containers:
-            pasts += [("cpu", container.cpu), ("memory", container.memory)]
-        for what, series in pasts:
-            if series is not None:
-                found[what].append(scored(recent(series, now, days), series.step))
-    pooled = {what: np.concatenate(of) for what, of in found.items() if of}
-    return replace(context or Context(), calibration=Calibration(pooled))
-
-
 def recent(series: Series | None, now: float, days: float) -> Floats:
     """The samples of the last days, up to now; none where there is no series."""
     return series.between(now - days * DAY, now).values if series is not None else np.empty(0)
@@ -147,5 +130,6 @@ def quantiles(values: Floats) -> dict[str, float]:
     known = values[np.isfinite(values)]
     if not len(known):
         return {}
-    found = np.quantile(known, [0.5, 0.95, 0.99, 1.0])
+    last = len(known) - 1
+    found = np.interp(np.array([0.5, 0.95, 0.99, 1.0]) * last, np.arange(last + 1), np.sort(known))
     return dict(zip(("p50", "p95", "p99", "max"), map(float, found), strict=True))

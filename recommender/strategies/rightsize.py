@@ -160,7 +160,7 @@ class Rightsize(Strategy):
             self.name,
             subject,
             title=f"Resize {base.named(subject)}: {said}",
-            reason=_reason(base.named(subject), main),
+            reason=_reason(base.named(subject), main, evidence[main.what]),
             tool="workload_resize",
             arguments=arguments,
             evidence=evidence,
@@ -179,7 +179,7 @@ class Rightsize(Strategy):
             floor = s.cpu_floor if what == "cpu" else s.memory_floor
 
             def sized(past: Floats, step: float, current: Floats) -> Sized:
-                pool = calibrated({what: ((row, step) for row in past)})
+                pool = calibrated([(what, past)], step)
                 requests = [
                     max(ask(row, step, now, caution=s.caution, dead_band=s.dead_band), floor)
                     for row, now in zip(past, current.tolist(), strict=True)
@@ -222,12 +222,11 @@ def _said(size: _Size) -> str:
     return f"{name} limit to {_amount(size, size.wanted_limit or size.wanted)}"
 
 
-def _reason(name: str, size: _Size) -> str:
+def _reason(name: str, size: _Size, evidence: dict[str, Any]) -> str:
     """In one sentence, as a person would."""
     days = max(1, round(len(size.past) * size.step / DAY))
     window = "day" if days == 1 else f"{days} days"
-    usual = _amount(size, float(np.nanquantile(size.past, 0.95)))
-    top = _amount(size, float(np.nanmax(size.past)))
+    usual, top = (_amount(size, evidence[level]) for level in ("p95", "max"))
     used = f"used at most {usual} for 95% of the last {window} ({top} at its peak)"
     what = "CPU" if size.what == "cpu" else "memory"
     if size.trouble:

@@ -184,8 +184,11 @@ class Saturation(Strategy):
     def _unusual(self, series: Series, now: float) -> "_When | None":
         s = self.settings
         per_hour = max(1, round(HOUR / series.step))
-        values = coarse(base.recent(series, now, s.history_days), per_hour)
-        if np.isfinite(values).sum() < s.recent_hours + 24 or not _higher_than_usual(values):
+        past = base.recent(series, now, s.history_days)
+        if not _higher_than_usual(past, per_hour):
+            return None
+        values = coarse(past, per_hour)
+        if np.isfinite(values).sum() < s.recent_hours + 24:
             return None
         shift = last_shift(values, season=24, detector=s.detector)
         if (
@@ -238,11 +241,14 @@ class _When:
     hours: float
 
 
-def _higher_than_usual(values: Floats) -> bool:
+def _higher_than_usual(past: Floats, per_hour: int) -> bool:
     """Whether the last hours are above the same hours of the days before: no change began and
     stayed where they are not, and most workloads need no closer look."""
-    days = len(values) // 24
-    same = values[-24 * days :].reshape(days, 24)[:, -3:]
+    days = len(past) // (24 * per_hour)
+    if days < 2:
+        return False
+    hours = past[-24 * per_hour * days :].reshape(days, 24, per_hour)[:, -3:]
+    same = quantile(hours, 0.5)
     usual = quantile(same[:-1], 0.5, axis=0)
     return bool(quantile(same[-1] / np.maximum(usual, 1e-12), 0.5) > 1.15)
 

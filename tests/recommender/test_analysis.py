@@ -41,7 +41,7 @@ def some() -> Iterator[Workload]:
 
 
 def test_a_strategy_that_breaks_down_takes_nobody_with_it_and_is_told_of() -> None:
-    advice = advise(some, [Broken(), Fine()], NOW, Context())
+    advice = advise(some(), [Broken(), Fine()], NOW, Context())
     assert [one.subject.name for one in advice.found] == ["a", "b", "c"]
     assert advice.workloads == 3
     assert len(advice.troubles) == 1
@@ -49,7 +49,7 @@ def test_a_strategy_that_breaks_down_takes_nobody_with_it_and_is_told_of() -> No
 
 
 def test_what_a_strategy_broke_down_on_is_not_covered_by_it() -> None:
-    covered = advise(some, [Broken(), Fine()], NOW, Context()).covered
+    covered = advise(some(), [Broken(), Fine()], NOW, Context()).covered
     assert ("broken", subject("a")) in covered
     assert ("broken", subject("b")) not in covered
     assert ("fine", subject("b")) in covered

@@ -20,8 +20,8 @@ def test_what_claims_ninety_percent_holds_about_that_often(heavy):
     step = STEP * 12
     pasts = [walk(8, seed, heavy) for seed in range(400)]
     per_day = PER_DAY // 12
-    before = [(past[:-per_day], step) for past in pasts[:200]]
-    calibration = calibrated({"cpu": before})
+    before = np.array([past[:-per_day] for past in pasts[:200]])
+    calibration = calibrated([("cpu", before[:90]), ("cpu", before[90:])], step)
     held = [
         past[-per_day:].max() <= peak_bound(past[:-per_day], step, "cpu", 0.9, calibration)
         for past in pasts[200:]
@@ -45,4 +45,13 @@ def test_one_day_is_too_short_for_a_bound():
 def test_gaps_and_days_without_use_are_no_scores():
     assert len(scored(gappy(7), STEP)) == 4
     assert len(scored(constant(7, 0.0), STEP)) == 0
-    assert len(calibrated({"cpu": [], "memory": [(np.empty(0), STEP)]}).scores["cpu"]) == 0
+    assert len(calibrated([("cpu", np.empty((0, 288)))], STEP).scores["cpu"]) == 0
+    assert len(calibrated([("cpu", np.empty((3, 0)))], STEP).scores["cpu"]) == 0
+
+
+def test_pasts_are_scored_together_as_each_by_itself():
+    pasts = np.array([walk(7, seed, True) for seed in range(20)])
+    pasts[3, :100], pasts[8, 50:90], pasts[9] = np.nan, np.nan, np.nan
+    alone = [scored(past, STEP * 12) for past in pasts]
+    together = scored(pasts, STEP * 12)
+    assert np.allclose(np.sort(np.concatenate(alone)), np.sort(together))

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from recommender.history import History
+from recommender.history import DAY, Facts, History, Key, Rows
 from recommender.model import Workload
 from recommender.prometheus import Prometheus
 from recommender.reading import read
-from recommender.workloads import workloads
+from recommender.workloads import pasts, workloads
 from tests.recommender import shop
 from tests.recommender.conftest import Scraped
 
@@ -126,3 +126,19 @@ def test_a_cronjob_between_two_runs_is_there_and_has_no_gaps_to_be_told_of(
 
 def test_names_with_anything_in_them_come_as_they_are(found: dict[str, Workload]) -> None:
     assert found["Pod bare"].subject.namespace == shop.ODD
+
+
+def test_what_all_pasts_have_in_common_is_learned_from_days_that_are_well_known() -> None:
+    history, start = History(), 20_000 * DAY
+    names = ["web", "gone"]
+    keys = [Key("shop", "Deployment", name, "app", "cpu") for name in names]
+    week = np.ones((2, 7 * 288))
+    week[:, :200] = np.nan
+    history.keep([Rows(start, keys, week)], [])
+    seen = {"web": start + 7 * DAY, "gone": start}
+    history.put_facts([Facts("shop", "Deployment", name, seen[name], "{}") for name in names])
+    [(metric, rows)] = pasts(history)
+    history.close()
+    assert (metric, rows.shape) == ("cpu", (1, 7 * 288))
+    assert np.isnan(rows[0, :288]).all()
+    assert (rows[0, 288:] == 1).all()

@@ -6,8 +6,8 @@ import types
 import pytest
 
 from recommender.model import RecommenderError, Suggestion
-from recommender.strategies import BUILT_IN, Context, Strategy, context_of, find, make
-from tests.recommender.made import NOW, container, seasonal, workload
+from recommender.strategies import BUILT_IN, Context, Strategy, find, make
+from tests.recommender.made import NOW, workload
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -48,12 +48,3 @@ def test_what_is_not_there_is_said_with_what_is(name):
 def test_a_setting_that_is_wrong_is_named(wrong):
     with pytest.raises(RecommenderError, match=next(iter(wrong))):
         make("rightsize", **wrong)
-
-
-def test_the_calibration_is_of_all_workloads():
-    many = [
-        workload(container(seasonal(7, seed=i), seasonal(7, seed=i)), name=f"w{i}")
-        for i in range(5)
-    ]
-    scores = context_of(many, NOW).calibration.scores
-    assert len(scores["cpu"]) == len(scores["memory"]) == 25
