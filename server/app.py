@@ -35,6 +35,7 @@ from server.health import Health
 from server.identity import Identity
 from server.journal import Journal, calls
 from server.keeper import Keeper
+from server.limiting import Bulkhead, Rates
 from server.measures import Measures, as_tool_errors
 from server.metrics import Counted, Metrics
 from server.policy import Policy, PolicyError
@@ -73,7 +74,10 @@ class App:
     stopping: bool = False
 
     def __post_init__(self) -> None:
-        self.gate: Gate = Counted(self.local_gate, self.metrics, frozenset(catalog()))
+        limits = self.settings.limits
+        self.rates = Rates(limits)
+        bulkhead = Bulkhead(self.local_gate, limits.concurrent)
+        self.gate: Gate = Counted(bulkhead, self.metrics, frozenset(catalog()))
         self.metrics.watch_tokens(self.identity.count)
         self.agent = make_agent(self.settings.chat, self.gate)
         self.identity.sign_in.note = self.note_sign_in
@@ -102,16 +106,17 @@ class App:
                 raise
         else:
             caller = self.identity.local(door, tool) if local else None
-        return self._let_in(caller, door)
+        return await self._let_in(caller, door)
 
     async def signed_in(self, sha256: str) -> Caller | None:
         """Who signed in on the page, by their token's SHA-256."""
-        return self._let_in(await self.identity.identify_sha256(sha256, "web"), "web")
+        return await self._let_in(await self.identity.identify_sha256(sha256, "web"), "web")
 
-    def _let_in(self, caller: Caller | None, door: str) -> Caller | None:
+    async def _let_in(self, caller: Caller | None, door: str) -> Caller | None:
         if caller is None:
             self.metrics.refused.labels(door).inc()
             return None
+        await self.rates.caller(caller.subject)
         toolsets = self.settings.toolsets
         return caller.model_copy(
             update={
@@ -249,6 +254,7 @@ async def open_app(
                 answer_bytes=settings.limits.answer_kb * 1000,
                 expiry=timedelta(hours=settings.approvals.expiry_h),
                 sole_operator=settings.approvals.sole_operator,
+                waiting=settings.limits.waiting,
             ),
         )
         gate.alerts = alerts = await open_alerts(gate, journal, tenants, clock)
@@ -383,14 +389,22 @@ def audience(settings: Settings) -> list[str]:
     return settings.oidc.audience or ([f"{public}/mcp", public] if public else [])
 
 
-def guarded(app: Any, settings: Settings, *, local: bool = False) -> Guard:
-    """The application with its guard; nothing is asked of a Host on a socket of this user's."""
-    return Guard(
+def guarded(app: Any, settings: Settings, rates: Rates | None = None) -> Any:
+    """The application with its guard. Without `rates` it is for a socket of this user's, where
+    nothing is asked of a Host, and nobody comes from afar."""
+    local = rates is None
+    guard = Guard(
         app,
         hosts=None if local else hosts(settings),
         origins=settings.allowed_origins,
         most_body=settings.limits.body_kb * 1024,
+        rate=rates.address if rates else None,
     )
+    if local or not settings.trusted_proxies:
+        return guard
+    from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+    return ProxyHeadersMiddleware(guard, settings.trusted_proxies)  # type: ignore[arg-type]
 
 
 def hosts(settings: Settings) -> tuple[str, ...]:

@@ -218,9 +218,7 @@ async def owning(
         works_on = world(settings)
         async with open_app(settings) as app:
             path = settings.state / SOCKET
-            local = guarded(
-                app.http(Local(about, hand_over, app.backup, app.rotate_key)), settings, local=True
-            )
+            local = guarded(app.http(Local(about, hand_over, app.backup, app.rotate_key)), settings)
             async with served(local, listen_here(path), settings.limits.grace_s) as serving:
                 try:
                     yield app

@@ -69,6 +69,7 @@ class Limits:
     answer_bytes: int = 200_000
     expiry: timedelta = timedelta(hours=24)
     sole_operator: bool = False
+    waiting: int = 100  # calls of one requester
 
 
 class LocalGate:
@@ -351,6 +352,8 @@ class LocalGate:
 
     async def _enter(self, call: Call) -> None:
         """Record a call, and then begin it or tell those it waits for."""
+        if call.state.waiting:
+            await self._room_to_wait(call)
         if call.undoes:
             undone = await self._decisions(call.caller).call(call.undoes)
             call.undoes, call.tenant, call.tenant_uid = undone.id, undone.tenant, undone.tenant_uid
@@ -370,6 +373,16 @@ class LocalGate:
             self.announce(call)
         else:
             self._ended(call)
+
+    async def _room_to_wait(self, call: Call) -> None:
+        """Who decides is not to be buried. Raises `ToolError`."""
+        subject = call.caller.subject
+        if await self.records.waiting_of(subject) >= self.limits.waiting:
+            raise ToolError(
+                Code.RESOURCE_EXHAUSTED,
+                f"{self.limits.waiting} calls of {subject} wait for a decision already.",
+                "Have some of them decided, or reject them yourself; call_list shows them.",
+            )
 
     # ---- what a call reaches, and what is asked about it later
 

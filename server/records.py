@@ -179,6 +179,14 @@ class Records:
     async def in_states(self, *states: State) -> Sequence[Call]:
         return await self.select(calls.c.state.in_([s.value for s in states]), limit=10_000)
 
+    async def waiting_of(self, requester: str) -> int:
+        """How many calls of somebody wait for a decision."""
+        waiting = [state.value for state in State if state.waiting]
+        query = sa.select(sa.func.count()).where(
+            calls.c.requester == requester, calls.c.state.in_(waiting)
+        )
+        return await self.journal.run(lambda c: c.execute(query).scalar() or 0)
+
     async def claim_key(
         self, requester: str, key: str, tool: str, arguments: Any, call_id: str
     ) -> str:

@@ -185,6 +185,21 @@ class Limits(Part):
     body_kb: int = Field(1024, ge=1, le=65_536, description="largest request, in kB")
     answer_kb: int = Field(200, ge=4, le=65_536, description="largest answer, in kB")
     grace_s: float = Field(20, ge=0, le=600, description="seconds to finish in when told to stop")
+    calls_per_second: int = Field(
+        50, ge=0, description="requests of one caller in a second; 0: as many as they like"
+    )
+    address_per_second: int = Field(
+        200, ge=0, description="requests from one address in a second; 0: as many as it likes"
+    )
+    sign_ins_per_minute: int = Field(
+        30, ge=0, description="tries to sign in from one address in a minute; 0: all"
+    )
+    concurrent: int = Field(
+        32, ge=0, description="calls that one caller may have under way; 0: as many as they like"
+    )
+    waiting: int = Field(
+        100, ge=1, description="calls of one requester that may wait for a decision"
+    )
 
 
 class Log(Part):
@@ -225,6 +240,9 @@ class Settings(BaseSettings):
     )
     allowed_origins: Annotated[list[str], NoDecode] = Field(
         [], description="web pages (`https://…`) that may send requests"
+    )
+    trusted_proxies: Annotated[list[str], NoDecode] = Field(
+        [], description="addresses or networks of proxies whose `X-Forwarded-For` is believed"
     )
     state: Path = Field(
         default_factory=lambda: default_state(),
@@ -270,7 +288,9 @@ class Settings(BaseSettings):
         """`--prometheus URL` says no more than where it is."""
         return {"url": value} if isinstance(value, str) else value
 
-    @field_validator("allowed_hosts", "allowed_origins", "toolsets", mode="before")
+    @field_validator(
+        "allowed_hosts", "allowed_origins", "toolsets", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         return words(value)

@@ -13,6 +13,11 @@ from server.identity import Identity
 from server.settings import Settings, load
 from tools.calls import Caller, Grant, Outcome, Role, State
 
+# A test asks as fast as it can.
+UNHURRIED: dict[str, Any] = {
+    "grace_s": 1, "calls_per_second": 0, "address_per_second": 0, "sign_ins_per_minute": 0,
+    "concurrent": 0, "waiting": 100_000,
+}  # fmt: skip
 OLIVIA = Caller.of("olivia", operator=True, door="cli")
 OSCAR = Caller.of("oscar", operator=True, door="cli")
 AGENT = Caller.of("olivia-agent", person="olivia", operator=True, agent=True, door="mcp")
@@ -67,7 +72,7 @@ def settings(state: Path, kubeconfig: str, aws_url: str, **options: Any) -> Sett
             "endpoint": aws_url,
             "oidc_provider": "oidc.example/id/1",
         },
-        **{"limits": {"grace_s": 1}, **options},
+        **{"limits": UNHURRIED, **options},
     )
 
 

@@ -117,7 +117,9 @@ async def serving(settings: "Settings") -> "AsyncIterator[tuple[App, str]]":
             rest.router.routes.extend(slack.routes())
         http = _with_mcp(rest, door.routes)
         grace = settings.limits.grace_s
-        serving = await stack.enter_async_context(served(guarded(http, settings), listener, grace))
+        serving = await stack.enter_async_context(
+            served(guarded(http, settings, app.rates), listener, grace)
+        )
         stack.enter_context(_settled_memory())
         try:
             yield app, url

@@ -3,7 +3,7 @@
 import json
 import re
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -33,6 +33,7 @@ RETRY_S = 5  # where a backend did not say
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # A prober calls these by whatever address it finds the process under; they say nothing of anybody.
 OPEN = frozenset({"/health", "/ready", "/metrics"})
+Rate = Callable[[str, str, str], Awaitable[None]]
 REQUEST_ID = re.compile(r"[\w.:-]{1,64}")
 
 
@@ -80,16 +81,20 @@ class Guard:
         hosts: Collection[str] | None,
         origins: Collection[str],
         most_body: int,
+        rate: Rate | None = None,
     ) -> None:
-        """`hosts` without ports; None is for a socket that only its owner can reach."""
+        """`hosts` without ports; None is for a socket that only its owner can reach. `rate` is
+        handed the address, the method and the path, and raises for an address that asks too
+        often."""
         self.app = app
         self.hosts = hosts
         self.origins = origins
         self.most_body = most_body
+        self.rate = rate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _headers(scope.get("headers", ()))
-        if scope["type"] == "websocket" and (refused := self._refused(scope["path"], headers)):
+        if scope["type"] == "websocket" and (refused := await self._refused(scope, headers)):
             await WebSocket(scope, receive, send).send_denial_response(refused)
             return
         if scope["type"] != "http":
@@ -109,7 +114,7 @@ class Guard:
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request=request_id):
-            if refused := self._refused(scope["path"], headers):
+            if refused := await self._refused(scope, headers):
                 await refused(scope, receive, send_on)
                 return
             try:
@@ -119,7 +124,8 @@ class Guard:
                 if not started:
                     await broken()(scope, receive, send_on)
 
-    def _refused(self, path: str, headers: dict[str, str]) -> Response | None:
+    async def _refused(self, scope: Scope, headers: dict[str, str]) -> Response | None:
+        path = scope["path"]
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self.most_body:
             return too_large()
@@ -145,6 +151,11 @@ class Guard:
                     "Add the origin to the setting allowed_origins, if they should.",
                 )
             )
+        if self.rate and (client := scope.get("client")):
+            try:
+                await self.rate(client[0], scope.get("method", "GET"), path)
+            except ToolError as error:
+                return problem(error)
         return None
 
 

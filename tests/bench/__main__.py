@@ -9,7 +9,16 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from tests.bench import listing, live, many, prometheus, provisioning, reading, starting
+from tests.bench import (
+    listing,
+    live,
+    many,
+    neighbours,
+    prometheus,
+    provisioning,
+    reading,
+    starting,
+)
 from tests.bench.measuring import Figure
 from tests.bench.page import PAGE, Chapter, page, table
 from tests.bench.processes import world
@@ -22,6 +31,7 @@ ONCE = {
     "definitions": Chapter("What a model is sent of the tools", starting.definitions),
     "tenants": Chapter("Many tenants", many.tenants),
     "live": Chapter("Following what happens", live.live),
+    "neighbours": Chapter("Beside a greedy caller", neighbours.neighbours),
     "prometheus": Chapter("Reading usage from Prometheus", prometheus.prometheus),
 }
 EACH = {

@@ -180,25 +180,34 @@ async def _clear(here: World) -> None:
 
 @asynccontextmanager
 async def _served(here: World) -> AsyncIterator[None]:
-    """`pilothouse serve`, and an operator of it."""
-    state, port, log = here.home / "state", free_port(), here.home / "serve.log"
+    """`pilothouse serve`, and an operator of it, who may ask as often as they like."""
+    unhurried = "calls_per_second = 0\nconcurrent = 0\n"
+    async with another(here, "state", unhurried) as (url, operator):
+        here.url, here.operator = url, operator
+        yield
+
+
+@asynccontextmanager
+async def another(here: World, name: str, limits: str) -> AsyncIterator[tuple[str, RemoteGate]]:
+    """One more `pilothouse serve` over this world, and an operator of it."""
+    state, port, log = here.home / name, free_port(), here.home / f"{name}.log"
     state.mkdir()
     policy = state / "policy.cedar"
     policy.write_text(files("server").joinpath("policy.cedar").read_text() + AT_ONCE)
     (state / "pilothouse.toml").write_text(
         f'kubeconfig = "{here.kubeconfig}"\nport = {port}\npolicy = "{policy}"\n'
         f'[aws]\nregion = "{REGION}"\nbucket = "{BUCKET}"\nendpoint = "{here.aws_url}"\n'
-        f'oidc_provider = "{OIDC}"\n[limits]\ngrace_s = 1\n'
+        f'oidc_provider = "{OIDC}"\n[limits]\ngrace_s = 1\n{limits}'
     )
     with process("-m", "server.start", "serve", "--state", str(state), log=log, **AWS):
         socket_gate = RemoteGate(state / SOCKET)
         await _answers(socket_gate, log)
         token = await here.token(socket_gate, "olivia", operator=True)
         await socket_gate.close()
-        here.url = f"http://127.0.0.1:{port}"
-        here.operator = RemoteGate(here.url, token)
-        yield
-        await here.operator.close()
+        url = f"http://127.0.0.1:{port}"
+        operator = RemoteGate(url, token)
+        yield url, operator
+        await operator.close()
 
 
 async def _answers(gate: RemoteGate, log: Path) -> None:
