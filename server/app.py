@@ -142,7 +142,7 @@ class App:
             return await self.who(token, door, tool, local=local is not None)
 
         most_body = self.settings.limits.body_kb * 1024
-        sessions = Sessions(self.state_key, self.signed_in)
+        sessions = Sessions(self.state_key, self.signed_in, self.identity.signed_out)
         app = rest_app(
             Inside(
                 self.gate,

@@ -9,7 +9,7 @@ from typing import Self
 
 import sqlalchemy as sa
 
-from server.identity import people, sessions, signing_in, tokens, workspaces
+from server.identity import people, sessions, signed_out, signing_in, tokens, workspaces
 from server.identity.accounts import Accounts
 from server.identity.claims import claimed
 from server.identity.issuer import Issuer
@@ -17,6 +17,7 @@ from server.identity.people import People
 from server.identity.rights import Rights
 from server.identity.rows import Row
 from server.identity.sessions import Sessions
+from server.identity.signed_out import SignedOut
 from server.identity.signing_in import SignIn
 from server.identity.tokens import Tokens, sha256
 from server.identity.workspaces import Workspaces
@@ -27,7 +28,7 @@ from tools.calls import AGENT_DOORS, Caller
 from tools.context import Directory
 from tools.errors import Code, ToolError
 
-TABLES = tokens, people, workspaces, sessions, signing_in
+TABLES = tokens, people, workspaces, sessions, signed_out, signing_in
 
 
 class Identity:
@@ -49,6 +50,7 @@ class Identity:
         remembered = timedelta(hours=oidc.remember_h)
         self.people = People(journal, directory, self.workspaces, clock, remembered)
         self.sessions = Sessions(journal, clock)
+        self.signed_out = SignedOut(journal, clock)
         self.tokens = Tokens(
             journal, directory, clock, self._own_rights, self._deciders, self._first
         )
@@ -67,6 +69,7 @@ class Identity:
             self.people.rows,
             self.workspaces.rows,
             self.sessions.rows,
+            self.signed_out.rows,
             self.sign_in.tries,
         )
 

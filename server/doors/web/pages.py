@@ -176,7 +176,7 @@ class Pages:
         async def answer(request: Request) -> Response:
             await self._form(request)
             gone = RedirectResponse("/signin", 303)
-            self.web.sessions.end(gone)
+            await self.web.sessions.end(gone, request)
             return gone
 
         return await self._guarded(answer)(request)

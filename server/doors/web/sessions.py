@@ -1,7 +1,8 @@
 """Signing in: a cookie that stands for a token, and the secret that every form carries.
 
 The cookie names a token's SHA-256 and is sealed, so that it lets in whom the token lets in, and
-for no longer: revoking the token ends every session that was begun with it.
+for no longer: revoking the token ends every session that was begun with it, and signing out ends
+one, copies of its cookie and all.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -22,36 +24,61 @@ LASTS_S = 12 * 3600
 CSRF_HEADER = "x-pilothouse-csrf"
 
 
+class Over(Protocol):
+    """Sessions that are over, by their id; `until` is in seconds since 1970."""
+
+    async def add(self, id: str, until: float) -> None: ...
+
+    async def has(self, id: str) -> bool: ...
+
+
 class Sessions:
-    """`key` seals; `find` gives the caller of a token's SHA-256, or None."""
+    """`key` seals; `find` gives the caller of a token's SHA-256, or None; `over` keeps those that
+    were ended."""
 
     def __init__(
         self,
         key: Callable[[], Awaitable[bytes]],
         find: Callable[[str], Awaitable[Caller | None]],
+        over: Over,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._find_key = key
         self._find = find
+        self._over = over
         self._now = now
         self._key = b""
 
     async def begin(self, answer: Response, request: HTTPConnection, token: str) -> None:
-        said = f"{hashlib.sha256(token.encode()).hexdigest()}.{int(self._now()) + LASTS_S}"
+        until, id = int(self._now()) + LASTS_S, secrets.token_hex(8)
+        said = f"{hashlib.sha256(token.encode()).hexdigest()}.{until}.{id}"
         value = f"{said}.{await self._seal('session', said)}"
         _set(answer, request, COOKIE, value, LASTS_S)
         answer.delete_cookie(VISIT, path="/")
 
-    def end(self, answer: Response) -> None:
+    async def end(self, answer: Response, request: HTTPConnection) -> None:
+        if said := await self._said(request):
+            _, until, id = said
+            await self._over.add(id, until)
         answer.delete_cookie(COOKIE, path="/")
 
     async def caller(self, request: HTTPConnection) -> Caller | None:
         """Who signed in, with the rights of now."""
-        said, _, seal = request.cookies.get(COOKIE, "").rpartition(".")
-        sha256, _, until = said.partition(".")
-        if not said or not hmac.compare_digest(seal, await self._seal("session", said)):
+        said = await self._said(request)
+        if said is None:
             return None
-        return await self._find(sha256) if self._now() < int(until) else None
+        sha256, until, id = said
+        if self._now() >= until or await self._over.has(id):
+            return None
+        return await self._find(sha256)
+
+    async def _said(self, request: HTTPConnection) -> tuple[str, int, str] | None:
+        """Of a cookie of ours: the token's SHA-256, until when it lasts, and its id."""
+        said, _, seal = request.cookies.get(COOKIE, "").rpartition(".")
+        if not hmac.compare_digest(seal.encode(), (await self._seal("session", said)).encode()):
+            return None
+        parts = said.split(".")
+        return (parts[0], int(parts[1]), parts[2]) if len(parts) == 3 else None
 
     async def caller_of_api(self, request: HTTPConnection) -> Caller | None:
         """The same for a request that a script made: to change anything it must carry the secret,

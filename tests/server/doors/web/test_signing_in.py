@@ -92,15 +92,19 @@ async def test_a_token_that_lets_nobody_in_does_not_here(demo: Demo) -> None:
         assert (await client.get("/")).status_code == 303
 
 
-@pytest.mark.parametrize("change", ["a", "b"])
+@pytest.mark.parametrize("change", ["a", "b", "c", "d"])
 async def test_a_cookie_that_was_tampered_with_lets_nobody_in(demo: Demo, change: str) -> None:
     async with visitor(demo, "vera") as client:
         cookie = client.cookies["pilothouse"]
-        sha256, until, seal = cookie.split(".")
-        forged = {"a": f"{sha256}.{int(until) + 1}.{seal}", "b": f"{'0' * 64}.{until}.{seal}"}
-        client.cookies.set("pilothouse", forged[change], domain="127.0.0.1")
+        sha256, until, id, seal = cookie.split(".")
+        forged = {
+            "a": f"{sha256}.{int(until) + 1}.{id}.{seal}",
+            "b": f"{'0' * 64}.{until}.{id}.{seal}",
+            "c": f"{sha256}.{until}.{'0' * 16}.{seal}",
+            "d": "é",
+        }
         client.cookies.jar.clear()
-        headers = {"cookie": f"pilothouse={forged[change]}"}
+        headers = {"cookie": f"pilothouse={forged[change]}".encode("latin-1")}
         assert (await client.get("/", headers=headers)).status_code == 303
 
 
@@ -114,6 +118,19 @@ async def test_revoking_the_token_ends_the_session(demo: Demo, call: Any) -> Non
         assert (await client.get("/")).status_code == 200
         await call("olivia", "token_revoke", id=made["answer"]["id"])
         assert (await client.get("/")).status_code == 303
+
+
+async def test_who_signs_out_leaves_no_copy_of_the_session_that_works(demo: Demo) -> None:
+    async with visitor(demo, "vera") as client, visitor(demo, "vera") as elsewhere:
+        stolen = {"cookie": f"pilothouse={client.cookies['pilothouse']}"}
+        form = {"csrf": secret(await client.get("/"))}
+        async with visitor(demo, **stolen) as thief:
+            assert (await thief.get("/")).status_code == 200
+            out = await client.post("/signout", data=form)
+            assert out.headers["location"] == "/signin"
+            assert (await thief.get("/")).status_code == 303
+            assert (await thief.get("/api/v1/caller")).status_code == 401
+        assert (await elsewhere.get("/")).status_code == 200
 
 
 async def test_a_form_without_this_browsers_secret_does_nothing(demo: Demo) -> None:
