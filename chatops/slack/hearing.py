@@ -11,7 +11,7 @@ from chatops.messages import Message
 from chatops.slack import talking
 from chatops.slack.desk import Desk, places_for, unknown_user
 from chatops.slack.membership import BUILT_IN
-from chatops.slack.pictures import with_picture
+from chatops.slack.pictures import add_picture
 from chatops.slack.places import Place
 from chatops.store import PLATFORM
 from tools.calls import Caller, Outcome, Problem, State, ToolInfo
@@ -88,6 +88,9 @@ async def obey(place: Place, caller: Caller, command: Command, key: str, trigger
         progress=progress,
     )
     await place.show(await told(place, caller, tool, outcome, about))
+    if tool.name == "recommendation_get" and outcome.answer:
+        shown = Recommendation.model_validate(outcome.answer["recommendation"])
+        await add_picture(place, caller, shown)
 
 
 async def told(
@@ -104,7 +107,7 @@ async def told(
     answer = outcome.answer or {}
     if tool.name == "recommendation_get":
         found = Recommendation.model_validate(answer["recommendation"])
-        return await with_picture(place.desk, caller, found)
+        return messages.recommendation(found)
     if tool.name == "recommendation_list":
         return messages.recommendations(answer["recommendations"], about)
     if tool.name in ("call_get", "call_wait"):

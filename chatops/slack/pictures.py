@@ -1,5 +1,6 @@
-"""A recommendation with its picture, which Slack is handed as a file."""
+"""The picture of a recommendation, which Slack is handed as a file and takes a moment to have."""
 
+import asyncio
 from base64 import b64decode
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,29 @@ from tools.errors import ToolError
 
 if TYPE_CHECKING:
     from chatops.slack.desk import Desk
+    from chatops.slack.places import Place
 
 log = structlog.get_logger(__name__)
 
+PAUSES_S = (0.0, 1.0, 3.0, 8.0)  # before each time that Slack is asked to show it
 
-async def with_picture(desk: "Desk", caller: Caller, found: Recommendation) -> Message:
-    """The suggestion as a message; without its picture where there is none to be had."""
+
+async def add_picture(place: "Place", caller: Caller, found: Recommendation) -> None:
+    """To a suggestion that is shown already; it goes without where there is none to be had."""
+    file = await _uploaded(place.desk, caller, found)
+    if not file:
+        return
+    image = picture(file, found.title)
+    whole = messages.recommendation(found, image)
+    for pause in PAUSES_S:
+        await asyncio.sleep(pause)
+        if await place.add(whole, Message(whole.text, (image,), whole.about)):
+            return
+    log.info("slack: the picture was not ready in time", recommendation=found.id)
+
+
+async def _uploaded(desk: "Desk", caller: Caller, found: Recommendation) -> str:
+    """The file's id in Slack, or nothing."""
     from slack_sdk.errors import SlackApiError
 
     try:
@@ -32,5 +50,5 @@ async def with_picture(desk: "Desk", caller: Caller, found: Recommendation) -> M
         )
     except (SlackApiError, ToolError, ValueError) as error:
         log.info("slack: no picture", recommendation=found.id, why=str(error)[:200])
-        return messages.recommendation(found)
-    return messages.recommendation(found, picture(uploaded["file"]["id"], found.title))
+        return ""
+    return str(uploaded["file"]["id"])

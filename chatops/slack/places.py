@@ -15,6 +15,7 @@ log = structlog.get_logger(__name__)
 
 URL_USES = 5  # how often Slack takes an answer at a response_url
 EDIT_S = 1.2  # between two edits of one message: Slack takes about one a second
+NOT_TAKEN = "invalid_blocks"  # also of a file that Slack has not looked at yet
 ABSENT = ("not_in_channel", "channel_not_found", "is_archived", "restricted_action")
 
 
@@ -76,6 +77,29 @@ class Place:
             await self.desk.house.store.keep_card(card)
             if self.desk.refresh:  # it may have gone on while it was being posted
                 self.desk.jobs.start(self.desk.refresh(message.call_id))
+
+    async def add(self, message: Message, part: Message) -> bool:
+        """Show more of what is shown already, or that `part` beside it where nothing can be edited.
+        False where Slack does not take the blocks."""
+        from slack_sdk.errors import SlackApiError
+
+        body: dict[str, Any] = {"text": message.text, "blocks": list(message.blocks)}
+        try:
+            if self._ts:
+                await self.desk.client.chat_update(channel=self.channel, ts=self._ts, **body)
+            elif self._open and self._uses < URL_USES:
+                self._uses += 1
+                answer = await self.desk.at(self.url).send(
+                    **body, response_type="ephemeral", replace_original=True
+                )
+                return answer.status_code == 200 and NOT_TAKEN not in (answer.body or "")
+            else:
+                await self._whisper({"text": part.text, "blocks": list(part.blocks)})
+        except SlackApiError as error:
+            if error.response.get("error") != NOT_TAKEN:
+                raise
+            return False
+        return True
 
     async def _post(self, body: dict[str, Any]) -> bool:
         from slack_sdk.errors import SlackApiError

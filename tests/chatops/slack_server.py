@@ -27,7 +27,7 @@ Message = dict[str, Any]
 class SlackServer:
     """`messages` by channel and ts; `whispers` are what one user alone saw; `called` is every Web
     API method in order. `refuse` holds 429s to give, as (method, seconds); `fail` the error that a
-    method answers with."""
+    method answers with. As often as `unready` says, a picture is not ready to be shown."""
 
     url: str = ""
     messages: dict[tuple[str, str], Message] = field(default_factory=dict)
@@ -41,6 +41,7 @@ class SlackServer:
     called: list[str] = field(default_factory=list)
     refuse: list[tuple[str, int]] = field(default_factory=list)
     fail: dict[str, str] = field(default_factory=dict)
+    unready: int = 0
     absent: set[str] = field(default_factory=set)
     sockets: list[web.WebSocketResponse] = field(default_factory=list)
     acknowledged: dict[str, Any] = field(default_factory=dict)
@@ -68,12 +69,18 @@ class SlackServer:
         if handler is None:
             return web.json_response({"ok": False, "error": "unknown_method"})
         try:
-            answer = handler(await _body(request))
+            answer = self._not_ready(body := await _body(request)) or handler(body)
         except (ValueError, KeyError) as error:
             self.wrong.append(f"{method}: {error!r}")
             answer = {"ok": False, "error": "invalid_blocks"}
         self._changed.set()
         return web.json_response({"ok": True} | answer)
+
+    def _not_ready(self, body: dict[str, Any]) -> dict[str, Any]:
+        if self.unready and "slack_file" in json.dumps(body.get("blocks") or []):
+            self.unready -= 1
+            return {"ok": False, "error": "invalid_blocks"}
+        return {}
 
     def auth_test(self, body: Any) -> dict[str, Any]:
         we = {"team_id": TEAM, "user_id": BOT, "bot_id": "B1", "url": "https://x.slack.com/"}
@@ -178,6 +185,8 @@ class SlackServer:
         try:
             check_message(body)
             need(body.get("response_type") == "ephemeral", "said to all at a response_url")
+            if self._not_ready(body):
+                return web.Response(status=400, text="invalid_blocks")
         except ValueError as error:
             self.wrong.append(f"response_url: {error!r}")
             return web.Response(status=400)

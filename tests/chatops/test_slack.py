@@ -2,22 +2,14 @@
 what Slack refuses."""
 
 import asyncio
-import base64
 import json
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 import pytest_asyncio
-from slack_sdk.web.async_client import AsyncWebClient
 
-from chatops.house import House
-from chatops.slack.desk import Desk
-from chatops.slack.pictures import with_picture
-from tests.chatops.slack_limits import check_message
 from tests.chatops.slack_scene import (
     ACME,
     LOOSE,
@@ -30,9 +22,6 @@ from tests.chatops.slack_scene import (
     in_slack,
 )
 from tests.chatops.slack_server import (
-    BOT,
-    TEAM,
-    TOKEN,
     SlackServer,
     labels,
     shown,
@@ -40,8 +29,6 @@ from tests.chatops.slack_server import (
     slack_server,
 )
 from tests.conftest import Kube
-from tools.calls import Caller, Outcome, State
-from tools.context import Recommendation
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -353,32 +340,3 @@ async def test_many_commands_at_once_are_acknowledged_in_time_and_none_is_lost(
     await slack.until(lambda: len(slack.whispers) >= 200)
     assert max(took) < 3
     assert all("You are *olivia*" in shown(w) for w in slack.whispers)
-
-
-async def test_a_recommendation_comes_with_its_picture_and_without_one_where_slack_takes_none(
-    scene: Scene, slack: SlackServer
-) -> None:
-    class Advised:
-        """A gate that knows one recommendation: there is no Prometheus here."""
-
-        async def call(self, caller: Caller, tool: str, arguments: Any, **_: Any) -> Outcome:
-            assert (tool, arguments["format"]) == ("recommendation_picture", "png")
-            data = {"format": "png", "data": base64.b64encode(b"\x89PNG drawn").decode()}
-            return Outcome(state=State.SUCCEEDED, tool=tool, answer=data)
-
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    found = Recommendation(
-        id="rec-12", strategy="rightsize", state="open", tenant=scene.tenant, kind="Deployment",
-        name="web", title="Resize web", reason="It uses less.", tool="workload_resize",
-        created=now, updated=now,
-    )  # fmt: skip
-    client = AsyncWebClient(TOKEN, base_url=f"{slack.url}/api/")
-    house = House(Advised(), scene.links.store, None, None, None)  # type: ignore[arg-type]
-    desk = Desk(house, client, me={"team_id": TEAM, "user_id": BOT})
-    message = await with_picture(desk, Caller.of("olivia"), found)
-    (image,) = [block for block in message.blocks if block["type"] == "image"]
-    assert b"\x89PNG drawn" in slack.files[image["slack_file"]["id"]]
-    check_message({"text": message.text, "blocks": list(message.blocks)})
-    client.token = "xoxb-revoked"
-    message = await with_picture(desk, Caller.of("olivia"), found)
-    assert "It uses less." in shown({"text": message.text, "blocks": list(message.blocks)})

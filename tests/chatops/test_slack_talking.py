@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from chatops.slack import pictures
 from server.sandbox.prometheus import PracticePrometheus
 from server.sandbox.usage import Life
 from tests.chatops.anthropic_server import KEY, Answer, AnthropicServer, Refusal, says, uses
@@ -173,3 +174,42 @@ async def test_where_slack_does_not_stream_the_answer_comes_whole(
     assert "tokens" in shown(told)
     assert labels(told) == []
     slack.fail.clear()
+
+
+async def test_a_recommendation_is_shown_at_once_and_its_picture_when_slack_has_it_ready(
+    scene: Scene, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "PAUSES_S", (0.0, 0.1, 0.1, 0.1))
+    await scene.call("olivia", "recommendation_analyze")
+    found = (await scene.call("olivia", "recommendation_list")).answer
+    assert found is not None
+    id = found["recommendations"][0]["id"]
+
+    def pictured(message: Message | None) -> bool:
+        return message is not None and '"slack_file"' in shown(message)
+
+    for ready_after in (0, 2):
+        slack.unready = ready_after
+        await slack.says(OLIVIA, ACME, f"why {id}")  # the channel may see it: it is edited
+        await slack.until(lambda: pictured(slack.message(ACME, id)))
+        slack.unready = ready_after
+        await slack.types(OLIVIA, LOOSE, f"why {id}")  # an answer to a command is replaced
+        told = await slack.until(lambda: slack.whisper(id))
+        assert labels(told) == ["Apply", "Not this"]
+        told = await slack.until(lambda: pictured(slack.whisper(id)) and slack.whisper(id))
+        assert told["replace_original"]
+        slack.unready = ready_after
+        slack.whispers.clear()
+        await slack.says(OLIVIA, LOOSE, f"why {id}")  # a whisper cannot be: it comes beside
+        await slack.until(lambda: len(slack.whispers) == 2 and pictured(slack.whispers[-1]))
+        assert labels(slack.whispers[0]) == ["Apply", "Not this"]
+        slack.messages = {k: m for k, m in slack.messages.items() if id not in shown(m)}
+        slack.whispers.clear()
+    assert all(b"PNG" in file for file in slack.files.values())
+
+    # One that never gets ready: the suggestion is there without it.
+    slack.unready = 100
+    await slack.says(OLIVIA, ACME, f"why {id}")
+    await slack.until(lambda: slack.unready == 96)
+    assert "Apply" in labels(slack.message(ACME, id) or {})
+    slack.unready = 0
