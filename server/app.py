@@ -216,7 +216,13 @@ async def open_app(
         stack.push_async_callback(backends.close)
         tenants = TenantDirectory(backends.own(), time.monotonic)
         identity = await Identity.open(
-            journal, tenants, clock, settings.oidc, audience(settings), settings.people
+            journal,
+            tenants,
+            clock,
+            settings.oidc,
+            audience(settings),
+            settings.people,
+            settings.tls.callers,
         )
         stack.push_async_callback(identity.close)
         records = Records(journal, clock)

@@ -52,6 +52,9 @@ OFFER: dict[str, Any] = {
 LISTEN: dict[str, Any] = {
     "host": Annotated[str | None, typer.Option(help="address to listen on")],
     "port": Annotated[int | None, typer.Option(help="port to listen on; 0 takes a free one")],
+    "tls_cert": Annotated[Path | None, typer.Option(help="certificate to serve TLS with")],
+    "tls_key": Annotated[Path | None, typer.Option(help="its key")],
+    "client_ca": Annotated[Path | None, typer.Option(help="CA of clients' certificates")],
 }
 AsJson = Annotated[bool, typer.Option("--json", help="answer as JSON")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask again")]

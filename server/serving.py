@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -68,9 +68,11 @@ def listen_here(path: Path) -> socket.socket:
 
 
 @asynccontextmanager
-async def served(app: Any, listener: socket.socket, grace_s: float) -> AsyncIterator["Serving"]:
+async def served(
+    app: Any, listener: socket.socket, grace_s: float, tls: Mapping[str, Any] | None = None
+) -> AsyncIterator["Serving"]:
     """Serves while it is entered. On leaving, what is under way may take `grace_s` to end, and a
-    little more to be told that it goes on."""
+    little more to be told that it goes on. `tls` is what `server.tls.options` makes."""
     config = uvicorn.Config(
         app,
         lifespan="off",
@@ -81,6 +83,7 @@ async def served(app: Any, listener: socket.socket, grace_s: float) -> AsyncIter
         ws=_websocket,  # type: ignore[arg-type]  # called as a class is
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=round(grace_s + LEEWAY_S),
+        **(tls or {}),
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -29,7 +29,10 @@ async def serve(**options: Any) -> int:
     from server.logs import set_up
     from server.settings import load
 
-    settings = load(**options)
+    tls = {name: options.pop(f"tls_{name}", None) for name in ("cert", "key")}
+    tls["client_ca"] = options.pop("client_ca", None)
+    given = {name: str(path) for name, path in tls.items() if path}
+    settings = load(**options, tls=given or None)
     set_up(settings)
     stop = stop_signals()
     with suppress(asyncio.CancelledError):
@@ -84,10 +87,15 @@ async def serving(settings: "Settings") -> "AsyncIterator[tuple[App, str]]":
     async def keep() -> bool:
         return False  # a server does not give its state away
 
+    if settings.tls.cert:
+        from server.tls import WithToken, check, options
+
+        check(settings.tls)
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(listen(settings.host, settings.port))
         port = listener.getsockname()[1]
-        url = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}"
+        scheme = "https" if settings.tls.cert else "http"
+        url = f"{scheme}://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}"
         seat = await _seat(settings)
         app = await stack.enter_async_context(owning(settings, seat, keep, url))
         if not settings.loopback and not (app.identity.any() or settings.oidc.issuer):
@@ -117,9 +125,11 @@ async def serving(settings: "Settings") -> "AsyncIterator[tuple[App, str]]":
             rest.router.routes.extend(slack.routes())
         http = _with_mcp(rest, door.routes)
         grace = settings.limits.grace_s
-        serving = await stack.enter_async_context(
-            served(guarded(http, settings, app.rates), listener, grace)
-        )
+        http = guarded(http, settings, app.rates)
+        tls: dict[str, Any] = {}
+        if settings.tls.cert:
+            tls, http = options(settings.tls, app.identity.certificates), WithToken(http)
+        serving = await stack.enter_async_context(served(http, listener, grace, tls))
         stack.enter_context(_settled_memory())
         try:
             yield app, url

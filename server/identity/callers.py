@@ -1,7 +1,7 @@
 """Who calls, by what they came with; and the local caller while nobody is known yet."""
 
 import getpass
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from operator import or_
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from server.identity import people, sessions, signed_out, signing_in, tokens, workspaces
 from server.identity.accounts import Accounts
+from server.identity.certificates import PREFIX, Certificates
 from server.identity.claims import claimed
 from server.identity.issuer import Issuer
 from server.identity.people import People
@@ -22,7 +23,7 @@ from server.identity.signing_in import SignIn
 from server.identity.tokens import Tokens, sha256
 from server.identity.workspaces import Workspaces
 from server.journal import Journal
-from server.settings_identity import Oidc
+from server.settings_identity import CertificateCaller, Oidc
 from server.settings_identity import People as PeopleSettings
 from tools.calls import AGENT_DOORS, Caller
 from tools.context import Directory
@@ -42,10 +43,12 @@ class Identity:
         oidc: Oidc,
         audience: Sequence[str],
         signing: PeopleSettings,
+        certified: Mapping[str, CertificateCaller],
     ) -> None:
         self._clock = clock
         self.issuer = Issuer(oidc) if oidc.issuer else None
         self.audience = audience
+        self.certificates = Certificates(directory, certified)
         self.workspaces = Workspaces(journal, directory, clock)
         remembered = timedelta(hours=oidc.remember_h)
         self.people = People(journal, directory, self.workspaces, clock, remembered)
@@ -82,6 +85,7 @@ class Identity:
         oidc: Oidc | None = None,
         audience: Sequence[str] = (),
         signing: PeopleSettings | None = None,
+        certified: Mapping[str, CertificateCaller] | None = None,
     ) -> Self:
         """`audience` are the names that an issuer's tokens for us go by."""
 
@@ -91,7 +95,13 @@ class Identity:
 
         await journal.run(create)
         identity = cls(
-            journal, directory, clock, oidc or Oidc(), audience, signing or PeopleSettings()
+            journal,
+            directory,
+            clock,
+            oidc or Oidc(),
+            audience,
+            signing or PeopleSettings(),
+            certified or {},
         )
         for rows in identity._tables:
             await rows.read()
@@ -120,6 +130,9 @@ class Identity:
                 "The identity provider gives them no group that is a role here, or an operator "
                 "has shut them out.",
             )
+        if token.startswith(PREFIX):
+            found = await self.certificates.find(token)
+            return self._certified(*found, door) if found else None
         return await self.identify_sha256(sha256(token), door)
 
     async def identify_sha256(self, sha256: str, door: str) -> Caller | None:
@@ -154,10 +167,11 @@ class Identity:
         """A caller of earlier with what is left of those rights, or None."""
         known = self.people.find(caller.subject)
         same = [r for r in self.tokens.rows.all.values() if r["subject"] == caller.subject]
-        if not same and known is None:
+        now = self.certificates.still(caller)
+        if not same and known is None and not now:
             # Who came in before there were tokens.
             return caller if caller.subject == user() else None
-        now = [
+        now += [
             self.tokens.allows(row)
             for row in same
             if row["person"] == caller.person and self.tokens.valid(row)
@@ -217,6 +231,11 @@ class Identity:
         return any(
             subject.casefold() in (r["subject"].casefold(), r["person"].casefold()) for r in rows
         )
+
+    def _certified(self, caller: Caller, rights: Rights, door: str) -> Caller | None:
+        own = self._own_rights(caller.person) if caller.agent else None
+        row = {"subject": caller.subject, "person": caller.person, "agent": caller.agent}
+        return self._caller(row, rights if own is None else rights.within(own), door)
 
     def _own_rights(self, person: str) -> Sequence[Rights] | None:
         """What a person may by each thing that they have of their own; None where nobody is, or
