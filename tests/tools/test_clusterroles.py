@@ -50,7 +50,6 @@ async def test_pilothouse_s_own_rights_do_for_all_that_befalls_a_tenant(world: W
 
 
 RIGHTS = [
-    ("get", "v1/Namespace", "viewer user admin"),
     ("list", "v1/Pod", "viewer user admin"),
     ("list", "apps/v1/Deployment", "viewer user admin"),
     ("list", "batch/v1/Job", "viewer user admin"),
@@ -70,6 +69,7 @@ RIGHTS = [
     ("create", "networking.k8s.io/v1/NetworkPolicy", ""),
     ("create", "rbac.authorization.k8s.io/v1/RoleBinding", ""),
     ("patch", "v1/ServiceAccount", ""),
+    ("get", "v1/Namespace", ""),
     ("patch", "v1/Namespace", ""),
     ("delete", "v1/Namespace", ""),
     ("list", "v1/Node", ""),

@@ -33,14 +33,13 @@ class Identity:
     namespace: str
     person: str = ""
     subject: str = ""
-    call_id: str = ""
 
     def headers(self) -> dict[str, str]:
         # The API server adds a ServiceAccount's own groups by itself when none are asked for.
         headers = {
             "Impersonate-User": f"system:serviceaccount:{self.namespace}:{self.service_account}"
         }
-        extras = {"person": self.person, "subject": self.subject, "call": self.call_id}
+        extras = {"person": self.person, "subject": self.subject}
         for key, value in extras.items():
             if value:
                 headers[f"Impersonate-Extra-pilothouse.dev%2f{key}"] = _printable(value)

@@ -170,12 +170,11 @@ async def test_somebody_elses_rights_go_as_impersonation(server: Server, api: Ap
         )
 
     server.answers = answers
-    alice = Identity("pilothouse-user", "acme", person="alice", subject="bot\n7", call_id="c1")
+    alice = Identity("pilothouse-user", "acme", person="alice", subject="bot\n7")
     assert await api.as_(alice).get("/x") == {
         "impersonate-user": "system:serviceaccount:acme:pilothouse-user",
         "impersonate-extra-pilothouse.dev%2fperson": "alice",
         "impersonate-extra-pilothouse.dev%2fsubject": "bot?7",
-        "impersonate-extra-pilothouse.dev%2fcall": "c1",
     }
     assert await api.get("/x") == {}
 
