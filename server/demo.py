@@ -304,7 +304,7 @@ def welcome(demo: Demo, *, kept: bool) -> None:
     out.print(f"[bold]Pilothouse[/bold] runs at [bold]{demo.url}[/bold]. Ctrl-C stops all of it.")
     if not kept:
         out.print("[dim]It is all practice, in memory; nothing is left behind.[/dim]")
-    out.print("\n[bold]Tokens[/bold], to sign in with on the page, too")
+    out.print(f"\n[bold]Open {demo.url}[/bold] and sign in with one of these tokens:")
     for name, token in demo.tokens.items():
         out.print(f"  {name:8} {token}  [dim]{PEOPLE[name][0]}[/dim]")
     agent, oscar = demo.tokens["copilot"], demo.tokens["oscar"]

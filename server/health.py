@@ -23,6 +23,7 @@ class Health:
         self.extras: dict[str, Check] = {}
         self._until = 0.0
         self._found: dict[str, dict[str, Any]] = {}
+        self._asking: asyncio.Task[None] | None = None
 
     async def ready(self) -> Mapping[str, Mapping[str, Any]]:
         """Of what is needed: `ok`, `ms`, and `error` where it is not."""
@@ -30,12 +31,21 @@ class Health:
         return {name: found[name] for name in self.checks}
 
     async def all(self) -> Mapping[str, Mapping[str, Any]]:
-        if time.monotonic() >= self._until:
+        """Whoever asks meanwhile waits for the same answers; who goes takes them from nobody."""
+        if self._asking is None and time.monotonic() >= self._until:
+            self._asking = asyncio.create_task(self._ask())
+        if self._asking is not None:
+            await asyncio.shield(self._asking)
+        return self._found
+
+    async def _ask(self) -> None:
+        try:
             asks = self.checks | self.extras
             found = await asyncio.gather(*(_asked(ask) for ask in asks.values()))
             self._found = dict(zip(asks, found, strict=True))
             self._until = time.monotonic() + HOLDS_S
-        return self._found
+        finally:
+            self._asking = None
 
 
 async def _asked(ask: Check) -> dict[str, Any]:

@@ -27,7 +27,7 @@ ALIASES: dict[str, tuple[State, ...]] = {
 
 
 class AuditFilter(Arguments):
-    type: str = Field("", max_length=64, description="a tool, its group, a word of it, write")
+    type: str = Field("", max_length=64, description="a tool, its group, a word of it, changes")
     status: str = Field("", max_length=32, description="a call's state, or completed, pending")
     tenant: str = Field("", max_length=63)
     subject: str = Field("", max_length=128, description="who called, or on whose behalf")
@@ -96,6 +96,7 @@ def _tools(type: str) -> list[str] | None:
         tool.name
         for tool in catalog().values()
         if type in (tool.name, tool.group, tool.effect, *tool.name.split("_"))
+        or (type == "changes" and tool.changes_things)
     ] or [type]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.resources import files
+from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
@@ -24,6 +25,7 @@ from server.doors.web import words
 from server.doors.web.visits import Form, Visit, Web
 from tools.calls import Problem
 from tools.errors import Code, ToolError
+from tools.tool import catalog
 
 log = structlog.get_logger(__name__)
 
@@ -90,6 +92,14 @@ class Pages:
         )
         self.environment.filters |= words.FILTERS
         self.environment.globals |= words.GLOBALS | {"mark": mark, "version": self.web.version}
+        # Beside the start, so that who comes first waits no longer than who comes next.
+        Thread(target=self._warm_up, name="page", daemon=True).start()
+
+    def _warm_up(self) -> None:
+        for name in self.environment.list_templates():
+            self.environment.get_template(name)
+        for tool in catalog().values():
+            tool.info()
 
     def of(self, template: str, view: View, act: Act) -> Callable[[Request], Awaitable[Response]]:
         """A page that is looked at with GET, and whose forms are sent to itself."""

@@ -8,6 +8,7 @@ from server.doors.web.visits import Found, Visit
 
 SHOWN = 20  # rows of a list, each with a call of its own
 RECENT = 8
+HEALTH_S = 0.15
 KINDS = ("Deployment", "StatefulSet", "DaemonSet", "Pod")
 # Strategies whose advice keeps something from going wrong.
 AVOIDING = ("replicas", "saturation")
@@ -15,7 +16,7 @@ AVOIDING = ("replicas", "saturation")
 
 async def now(visit: Visit) -> dict[str, Any]:
     health, waiting, recent, advised, ailing = await asyncio.gather(
-        visit.find("platform_status"),
+        _health(visit),
         _whole_calls(visit, "waiting", RECENT),
         visit.find("call_list", limit=RECENT),
         visit.find("recommendation_list", limit=5),
@@ -36,6 +37,19 @@ async def now(visit: Visit) -> dict[str, Any]:
         "avoided": sum(f["lately"]["kept"] for n, f in scores.items() if n in AVOIDING),
         "harmful": sum(f["lately"]["harmful"] for f in scores.values()),
     }
+
+
+async def _health(visit: Visit) -> Found:
+    """As it was last known, where what does not answer would keep the page waiting."""
+
+    async def ask() -> Found:
+        found = await visit.find("platform_status")
+        visit.web.health = found.answer or visit.web.health
+        return found
+
+    asking = asyncio.create_task(ask())
+    await asyncio.wait({asking}, timeout=HEALTH_S)
+    return asking.result() if asking.done() else Found(visit.web.health)
 
 
 async def approvals(visit: Visit) -> dict[str, Any]:

@@ -21,7 +21,8 @@ MOST_WAITING = 100
 
 @dataclass
 class Web:
-    """What the door is handed. `who` gives the caller of a token;"""
+    """What the door is handed, and what it remembers. `who` gives the caller of a token, `health`
+    is the last that was heard of it."""
 
     gate: Gate
     who: Callable[[str], Awaitable[Caller | None]]
@@ -29,6 +30,7 @@ class Web:
     version: str
     plans: tuple[str, ...] = ()
     conversations: Conversations | None = None
+    health: dict[str, Any] = field(default_factory=dict)
 
 
 class Form:

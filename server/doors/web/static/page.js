@@ -3,7 +3,7 @@
 "use strict";
 
 document.documentElement.classList.add("js");
-const QUIET_MS = 250, AGAIN_MS = 5000, MOST_LOG = 400_000;
+const QUIET_MS = 250, AGAIN_MS = 5000, ASKING_MS = 1000, MOST_LOG = 400_000;
 
 function localTimes(root) {
   const today = new Date().toDateString();
@@ -94,8 +94,9 @@ function listen() {
 
 function keepUp() {
   const every = parts().find((part) => part.dataset.poll)?.dataset.poll;
-  if (parts().length && events?.readyState !== EventSource.OPEN) refresh();
-  setTimeout(keepUp, every ? every * 1000 : AGAIN_MS);
+  const asking = document.querySelector("[data-asking]");
+  if (asking || (parts().length && events?.readyState !== EventSource.OPEN)) refresh();
+  setTimeout(keepUp, asking ? ASKING_MS : every ? every * 1000 : AGAIN_MS);
 }
 
 // ---- logs

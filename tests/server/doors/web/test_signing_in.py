@@ -1,5 +1,6 @@
 """Signing in, and what keeps other sites and other people out, over real sockets."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -227,6 +228,27 @@ async def test_the_first_view_is_small(demo: Demo) -> None:
         assert len(page.content) + sum(len(file.content) for file in files) < MOST_BYTES
 
 
+async def test_what_does_not_answer_keeps_nobody_from_the_first_view(
+    demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = asyncio.Event()
+
+    async def never_yet(ask: Any) -> dict[str, Any]:
+        await answers.wait()
+        return {"ok": True, "ms": 4321.0}
+
+    monkeypatch.setattr("server.health._asked", never_yet)
+    monkeypatch.setattr("server.health.HOLDS_S", 0.0)
+    async with visitor(demo, "olivia") as client:
+        async with asyncio.timeout(20):
+            while "4321 ms" not in (page := await client.get("/")).text:
+                health = page.text.split('aria-label="Health"')[1].split("</section>")[0]
+                assert "has not answered" not in health
+                if 'class="check' not in health:
+                    assert "data-asking" in health
+                answers.set()
+
+
 async def test_the_audit_trail_is_exported_with_the_filters_of_its_page(demo: Demo) -> None:
     import io
 
@@ -242,6 +264,18 @@ async def test_the_audit_trail_is_exported_with_the_filters_of_its_page(demo: De
         table = pq.read_table(io.BytesIO(whole.content))
         assert table.num_rows == len(rows) - 1 > 0
         assert "attachment" in whole.headers["content-disposition"]
+
+
+async def test_reads_do_not_drown_the_changes_in_the_audit_trail(demo: Demo) -> None:
+    async with visitor(demo, "olivia") as client:
+        page = await client.get("/audit")
+        assert "<code>audit_list</code>" in (await client.get("/audit")).text
+        only = re.findall(r'href="(\?[^"]*)">Changes only', page.text)[0].replace("&amp;", "&")
+        page = await client.get(f"/audit{only}")
+        assert "<code>tenant_create</code>" in page.text
+        assert "<code>audit_list</code>" not in page.text
+        assert "<code>call_list</code>" not in page.text
+        assert "Reads, too" in page.text
 
 
 async def test_a_jobs_log_is_read_as_lines(demo: Demo, call: Any) -> None:
