@@ -12,11 +12,12 @@ from chatops.slack.desk import READER, Desk, places_for
 from chatops.store import Card
 from tools.calls import State
 from tools.context import CallRecord
-from tools.errors import ToolError
+from tools.errors import Code, ToolError
 
 log = structlog.get_logger(__name__)
 
 GONE = ("message_not_found", "channel_not_found", "is_archived", "cant_update_message")
+PASSES = (Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED)
 PAUSE_S = 5.0
 MADE_UP_S = 60.0  # after which what Slack would not take is tried again
 
@@ -44,7 +45,7 @@ class Cards:
             await asyncio.sleep(PAUSE_S)
 
     async def make_up(self) -> None:
-        """Show what Slack was too busy for. Goes on until it is cancelled."""
+        """Show what could not be shown at its time. Goes on until it is cancelled."""
         while True:
             await asyncio.sleep(MADE_UP_S)
             late, self._late = self._late, set()
@@ -72,6 +73,8 @@ class Cards:
                 call = await self._desk.record(READER, id)
             except ToolError as error:
                 log.warning("slack: a call cannot be read", call=id, why=str(error))
+                if error.code in PASSES:
+                    self._late.add(id)
                 return
             message = card(call)
             there = await self._desk.house.store.cards(id)

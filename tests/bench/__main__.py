@@ -17,6 +17,7 @@ from tests.bench import (
     prometheus,
     provisioning,
     reading,
+    slack,
     starting,
 )
 from tests.bench.measuring import Figure
@@ -32,6 +33,7 @@ ONCE = {
     "tenants": Chapter("Many tenants", many.tenants),
     "live": Chapter("Following what happens", live.live),
     "neighbours": Chapter("Beside a greedy caller", neighbours.neighbours),
+    "slack": Chapter("Many who ask in Slack", slack.slack),
     "prometheus": Chapter("Reading usage from Prometheus", prometheus.prometheus),
 }
 EACH = {

@@ -43,6 +43,8 @@ permit (principal, action == Action::"unattended", resource)
 when { !principal.agent && context.role == "operator" };
 """
 
+UNHURRIED = "calls_per_second = 0\nconcurrent = 0\n"
+
 
 @contextmanager
 def process(*arguments: str, log: Path, **environment: str) -> "Iterator[subprocess.Popen[str]]":
@@ -181,8 +183,7 @@ async def _clear(here: World) -> None:
 @asynccontextmanager
 async def _served(here: World) -> AsyncIterator[None]:
     """`pilothouse serve`, and an operator of it, who may ask as often as they like."""
-    unhurried = "calls_per_second = 0\nconcurrent = 0\n"
-    async with another(here, "state", unhurried) as (url, operator):
+    async with another(here, "state", UNHURRIED) as (url, operator):
         here.url, here.operator = url, operator
         yield
 
