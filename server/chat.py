@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 FOLLOW_S = 60.0
-MOST_ALERTS = 50
+MOST_ALERTS, ALERTS_LIVE = 50, timedelta(days=1)
 
 
 async def make_store(
@@ -125,7 +125,9 @@ async def _show_alerts(app: "App", slack: "Slack") -> None:
     await slack.ready.wait()
     board = AlertBoard(slack.desk)
     app.alerts.boards.append(board)
-    for incident in await app.alerts.list(None, "firing", MOST_ALERTS):
+    since = (datetime.now(UTC) - ALERTS_LIVE).isoformat()
+    kept = await app.alerts.list(None, "firing", MOST_ALERTS)
+    for incident in (one for one in kept if one.updated > since):
         try:
             await board.show(incident)
         except Exception:

@@ -23,18 +23,39 @@ class AlertBoard:
         self._desk = desk
 
     async def show(self, incident: Incident) -> None:
-        above = await self._put(f"alert:{incident.id}", fired(incident), [])
+        if incident.tenant:
+            uid = await self._desk.house.tenant_uid(incident.tenant)
+            if uid != incident.tenant_uid:
+                return  # that tenant is gone: whoever has its name is not told of it
+        status = f"{incident.status}:"
+        above = await self._put(f"alert:{incident.id}", fired(incident), [], status)
+        for card in above:
+            if not card.shown.startswith(status):
+                await self._turned(card, incident)
         if incident.found:
             await self._put(f"alert:{incident.id}:found", looked(incident), above)
 
-    async def _put(self, id: str, message: Message, above: Sequence[Card]) -> Sequence[Card]:
+    async def _turned(self, card: Card, incident: Incident) -> None:
+        """What is edited calls nobody: the thread is told of its end, and the whole channel when
+        it fires again."""
+        again = incident.status == "firing"
+        await self._desk.client.chat_postMessage(
+            channel=card.channel,
+            thread_ts=card.ts,
+            text=":fire: It fires again." if again else ":white_check_mark: It is resolved.",
+            reply_broadcast=again,
+        )
+
+    async def _put(
+        self, id: str, message: Message, above: Sequence[Card], status: str = ""
+    ) -> Sequence[Card]:
         """Bring the messages that show this up to date, or post them; in the threads of `above`
-        where there are any."""
-        store = self._desk.house.store
+        where there are any. The cards as they were before."""
+        store, shown = self._desk.house.store, status + message.shown
         if there := await store.cards(id):
             for one in there:
-                if one.shown != message.shown:
-                    await self._edit(one, message)
+                if one.shown != shown:
+                    await self._edit(one, message, shown)
             return there
         threads = {card.channel: card.ts for card in above}
         targets = list(threads) or await places_for(self._desk, message.about or "")
@@ -45,10 +66,10 @@ class AlertBoard:
                 blocks=list(message.blocks),
                 thread_ts=threads.get(target),
             )
-            await store.keep_card(Card(id, str(sent["channel"]), str(sent["ts"]), message.shown))
+            await store.keep_card(Card(id, str(sent["channel"]), str(sent["ts"]), shown))
         return await store.cards(id)
 
-    async def _edit(self, one: Card, message: Message) -> None:
+    async def _edit(self, one: Card, message: Message, shown: str) -> None:
         try:
             await self._desk.client.chat_update(
                 channel=one.channel, ts=one.ts, text=message.text, blocks=list(message.blocks)
@@ -59,7 +80,7 @@ class AlertBoard:
             # The next alert has a message of its own.
             await self._desk.house.store.showed(one, "")
             return
-        await self._desk.house.store.showed(one, message.shown)
+        await self._desk.house.store.showed(one, shown)
 
 
 def fired(incident: Incident) -> Message:

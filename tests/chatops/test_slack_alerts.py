@@ -1,6 +1,8 @@
 """An alert in Slack: one message, its thread, and buttons that are commands of who presses them."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 import pytest
@@ -10,6 +12,7 @@ from tests.chatops.slack_scene import ACME, OLIVIA, OPS, VERA, Scene, in_one_tas
 from tests.chatops.slack_server import labels, shown, slack_server
 from tests.chatops.test_alerts import TOKEN, notification
 from tests.conftest import Kube
+from tools.alerts import Incident
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 
@@ -55,5 +58,34 @@ async def test_an_alert_has_one_message_and_a_thread_whose_buttons_are_ones_own(
 
     await tell("resolved")
     await slack.until(lambda: "resolved" in shown(slack.messages[ACME, first["ts"]]))
+    ended = await slack.until(lambda: slack.message(ACME, "It is resolved"))
+    assert (ended["thread_ts"], ended["reply_broadcast"]) == (first["ts"], False)
+    await tell("firing")
+    again = await slack.until(lambda: slack.message(ACME, "It fires again"))
+    assert (again["thread_ts"], again["reply_broadcast"]) == (first["ts"], True)
+    await tell("firing")
+    await slack.until(lambda: "told 4 times" in shown(slack.messages[ACME, first["ts"]]))
+    assert len([m for m in slack.messages.values() if "It fires again" in shown(m)]) == 1
     both = [m for m in slack.messages.values() if "WebDown: web restarts" in shown(m)]
     assert len(both) == 2  # the message and its thread, as before
+
+
+async def test_nobody_is_told_of_a_tenant_that_is_gone_and_operators_of_what_is_about_none(
+    scene: Scene,
+) -> None:
+    slack, (board,) = scene.slack, scene.app.alerts.boards
+    now = datetime.now(UTC).isoformat()
+    about: dict[str, Any] = {
+        "status": "firing",
+        "opened": now,
+        "updated": now,
+        "tenant": scene.tenant,
+    }
+    one = {"name": "Old", "status": "firing"}
+    gone = Incident(id="a1", title="Old one", tenant_uid="before", alerts=[one], **about)
+    await board.show(gone)
+    assert slack.message(ACME, "Old one") is None
+    assert slack.message(OPS, "Old one") is None
+    nobodys = {**about, "tenant": ""}
+    await board.show(Incident(id="a2", title="Nobody's one", alerts=[one], **nobodys))
+    assert slack.message(OPS, "Nobody's one")

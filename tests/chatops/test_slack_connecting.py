@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from chatops.alerts import Notification
 from chatops.slack import cards
 from server.commands.serving import serving
 from tests.chatops.slack_scene import (
@@ -26,6 +27,7 @@ from tests.chatops.slack_server import (
     shown,
     slack_server,
 )
+from tests.chatops.test_alerts import notification
 from tests.conftest import Kube, reached
 from tests.house import OLIVIA as BOSS
 from tests.house import settings
@@ -68,10 +70,10 @@ async def test_a_server_starts_and_works_while_slack_cannot_be_reached(
         assert await app.health.ready()
 
 
-async def test_a_refused_token_is_said_and_once_it_is_taken_all_is_well(
+async def test_a_refused_token_is_said_and_once_it_is_taken_what_was_missed_is_shown(
     kube: Kube, moto_url: str, tmp_path: Path
 ) -> None:
-    there = {"bot_token": TOKEN, "app_token": APP_TOKEN}
+    there = {"bot_token": TOKEN, "app_token": APP_TOKEN, "approvers": OPS}
     async with slack_server() as slack:
         there["api"] = f"{slack.url}/api/"
         made = settings(tmp_path, kube.kubeconfig, moto_url, port=0, slack=there)
@@ -80,9 +82,11 @@ async def test_a_refused_token_is_said_and_once_it_is_taken_all_is_well(
             await told_of_slack(app, "Slack does not take slack.bot_token: invalid_auth")
             slack.fail = {"apps.connections.open": "not_allowed_token_type"}
             await told_of_slack(app, "Slack does not take slack.app_token: not_allowed_token_type")
+            await app.alerts.receive(Notification.model_validate(notification("kube-system")))
             slack.fail.clear()
             await in_touch(app)
             assert slack.sockets
+            await slack.until(lambda: slack.message(OPS, "KubePodCrashLooping"))
 
 
 async def test_told_to_wait_for_an_hour_others_are_served_and_it_is_made_up_for(
