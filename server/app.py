@@ -33,6 +33,7 @@ from server.gate import Limits as GateLimits
 from server.gate import LocalGate
 from server.health import Health
 from server.identity import Identity
+from server.identity.code_flow import CodeFlow
 from server.journal import Journal, calls
 from server.keeper import Keeper
 from server.limiting import Bulkhead, Rates
@@ -171,7 +172,19 @@ class App:
             return await self.who(token, "web", local=False)
 
         plans = tuple(self.settings.all_tiers.tiers)
-        web = Web(self.gate, who, sessions, our_version(), plans, conversations=self.agent)
+        flow = None
+        if self.settings.oidc.issuer and self.settings.oidc.client_id:
+            flow = CodeFlow(self.identity, self.state_key, self.settings.public_url)
+        web = Web(
+            self.gate,
+            who,
+            sessions,
+            our_version(),
+            plans,
+            conversations=self.agent,
+            sign_in=self.identity.sign_in,
+            code_flow=flow,
+        )
         return web_routes(web)
 
     async def state_key(self) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from operator import or_
-from typing import Self
+from typing import Any, Self
 
 import sqlalchemy as sa
 
@@ -119,21 +119,18 @@ class Identity:
         """Whose token this is, or None. What comes through MCP is an agent. Raises `ToolError` for
         an identity provider's token that is refused, saying why."""
         if self.issuer and token.count(".") == 2:
-            said = claimed(await self.issuer.claims(token, self.audience), self.issuer.settings)
-            await self._fresh()
-            row = await self.people.sent(said, self.issuer.settings.issuer)
-            if caller := self._user(row, door, said.agent) if row else None:
-                return caller
-            raise ToolError(
-                Code.PERMISSION_DENIED,
-                f"{said.subject} may do nothing here.",
-                "The identity provider gives them no group that is a role here, or an operator "
-                "has shut them out.",
-            )
+            row, agent = await self._sent(await self.issuer.claims(token, self.audience))
+            return self._user(row, door, agent)
         if token.startswith(PREFIX):
             found = await self.certificates.find(token)
             return self._certified(*found, door) if found else None
         return await self.identify_sha256(sha256(token), door)
+
+    async def signed_in_elsewhere(self, claims: Mapping[str, Any], lasts: timedelta) -> str:
+        """The token of a session for whom the identity provider says these claims of. Raises
+        `ToolError` for somebody who may nothing."""
+        row, _ = await self._sent(claims)
+        return (await self.sessions.begin(row["id"], lasts)).access
 
     async def identify_sha256(self, sha256: str, door: str) -> Caller | None:
         """The same for who keeps no more of a token than we do."""
@@ -183,6 +180,9 @@ class Identity:
             return None
         return caller.model_copy(update={"operator": left.operator, "grants": left.grants})
 
+    def now(self) -> datetime:
+        return self._clock()
+
     def operators(self) -> int:
         """How many people are operators."""
         return len(set(self._deciders().values()))
@@ -198,6 +198,21 @@ class Identity:
     def subject_by_email(self, email: str) -> str | None:
         """The one person who has this address, or None."""
         return self.people.subject_by_email(email)
+
+    async def _sent(self, claims: Mapping[str, Any]) -> tuple[Row, bool]:
+        """Who an identity provider's claims are of, and whether an agent brings them."""
+        assert self.issuer is not None
+        said = claimed(claims, self.issuer.settings)
+        await self._fresh()
+        row = await self.people.sent(said, self.issuer.settings.issuer)
+        if row is None or self._user(row, "", said.agent) is None:
+            raise ToolError(
+                Code.PERMISSION_DENIED,
+                f"{said.subject} may do nothing here.",
+                "The identity provider gives them no group that is a role here, or an operator "
+                "has shut them out.",
+            )
+        return row, said.agent
 
     async def _fresh(self) -> None:
         await self.people.rows.fresh()

@@ -91,8 +91,11 @@ class SignIn:
         self.note(row["subject"], "register", None)
         return row
 
-    async def login(self, email: str, password: str) -> tuple[Row, Signed]:
-        """Raises `ToolError`, the same for somebody who is unknown and for a wrong password."""
+    async def login(
+        self, email: str, password: str, lasts: timedelta | None = None
+    ) -> tuple[Row, Signed]:
+        """With `lasts`, a session of that length, for a browser. Raises `ToolError`, the same for
+        somebody who is unknown and for a wrong password."""
         await self._try(email)
         row = self._people.by_email(email)
         here = row if row and row["password"] and self._people.active(row) else None
@@ -104,7 +107,13 @@ class SignIn:
             await self._people.rows.change(here["id"], password=better)
         self._people.rows.note(here["id"], last_used=self._clock())
         self.note(here["subject"], "login", None)
+        if lasts:
+            return here, await self._sessions.begin(here["id"], lasts)
         return here, await self._sessions.begin(here["id"], self._access, self._refresh)
+
+    def any(self) -> bool:
+        """Does anybody sign in here?"""
+        return any(row["password"] for row in self._people.rows.all.values())
 
     async def refresh(self, token: str) -> Signed:
         """New tokens for old, once. Raises `ToolError`."""

@@ -8,6 +8,7 @@ at that form, with what was typed.
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from hashlib import sha256
 from importlib.resources import files
 from threading import Thread
@@ -22,6 +23,7 @@ from starlette.routing import Route
 
 from server.doors.http import STATUS
 from server.doors.web import words
+from server.doors.web.sessions import LASTS_S
 from server.doors.web.visits import Form, Visit, Web
 from tools.calls import Problem
 from tools.errors import Code, ToolError
@@ -32,6 +34,7 @@ log = structlog.get_logger(__name__)
 MOST_FORM = 64 * 1024  # bytes
 SAID = "pilothouse_said"
 SAID_S = 60
+CARRIED, CARRIED_S = "pilothouse_signing_in", 600
 STATIC = {
     "style.css": "text/css",
     "page.js": "text/javascript",
@@ -70,6 +73,8 @@ def web_routes(web: Web) -> list[Route]:
     return [
         *routes,
         Route("/signin", pages.sign_in, methods=["GET", "POST"]),
+        Route("/login/oidc", pages.to_provider, methods=["GET"]),
+        Route("/callback", pages.from_provider, methods=["GET"]),
         Route("/signout", pages.sign_out, methods=["POST"]),
         Route("/static/{name}", pages.static),
     ]
@@ -168,19 +173,73 @@ class Pages:
         refused = None
         if request.method == "POST":
             form = await self._form(request)
-            token = form.one("token").strip()
             goes_to = _inside(form.one("next"))
-            if await self.web.who(token):
+            try:
+                token = await self._token(form)
+            except ToolError as error:
+                refused = Problem.of(error)
+            else:
                 answer = RedirectResponse(goes_to, 303)
                 await self.web.sessions.begin(answer, request, token)
                 return answer
-            refused = Problem(
-                code=Code.UNAUTHENTICATED,
-                message="This token lets nobody in: it is unknown, expired or revoked.",
-                hint="An operator makes one with `pilothouse token create --subject YOU`.",
+        shown = {
+            "next": goes_to,
+            "refused": refused,
+            "passwords": self.web.sign_in is not None and self.web.sign_in.any(),
+            "provider": self.web.code_flow is not None,
+        }
+        status = STATUS[refused.code] if refused else 200
+        return await self._bare(request, "signin.html", shown, status)
+
+    async def _token(self, form: Form) -> str:
+        """The token that somebody has, or gets for a password. Raises `ToolError`."""
+        if self.web.sign_in and (email := form.one("email")):
+            password = form.one("password")[:1024]
+            lasts = timedelta(seconds=LASTS_S)
+            return (await self.web.sign_in.login(email[:254], password, lasts))[1].access
+        token = form.one("token").strip()
+        if await self.web.who(token):
+            return token
+        raise ToolError(
+            Code.UNAUTHENTICATED,
+            "This token lets nobody in: it is unknown, expired or revoked.",
+            "An operator makes one with `pilothouse token create --subject YOU`.",
+        )
+
+    async def to_provider(self, request: Request) -> Response:
+        async def answer(request: Request) -> Response:
+            if self.web.code_flow is None:
+                raise ToolError(Code.NOT_FOUND, "There is no identity provider here.", "")
+            goes_to = _inside(request.query_params.get("next", "/"))
+            to, carried = await self.web.code_flow.begin(str(request.base_url), goes_to)
+            gone = RedirectResponse(to, 303)
+            # Lax: it is to come along when the provider sends the browser back.
+            gone.set_cookie(
+                CARRIED, carried, max_age=CARRIED_S, path="/callback", httponly=True,
+                samesite="lax", secure=request.url.scheme == "https",
+            )  # fmt: skip
+            return gone
+
+        return await self._guarded(answer)(request)
+
+    async def from_provider(self, request: Request) -> Response:
+        async def answer(request: Request) -> Response:
+            asked, carried = request.query_params, request.cookies.get(CARRIED, "")
+            if self.web.code_flow is None:
+                raise ToolError(Code.NOT_FOUND, "There is no identity provider here.", "")
+            token, goes_to = await self.web.code_flow.finish(
+                str(request.base_url), asked.get("state", ""), asked.get("code", ""), carried
             )
-        shown = {"next": goes_to, "refused": refused}
-        return await self._bare(request, "signin.html", shown, 401 if refused else 200)
+            # Still on the way from another site, where our cookie would not come along.
+            page = self.environment.get_template("again.html").render(
+                here=_inside(goes_to), mark=""
+            )
+            shown = HTMLResponse(page)
+            await self.web.sessions.begin(shown, request, token)
+            shown.delete_cookie(CARRIED, path="/callback")
+            return shown
+
+        return await self._guarded(answer)(request)
 
     async def sign_out(self, request: Request) -> Response:
         async def answer(request: Request) -> Response:

@@ -10,6 +10,8 @@ from starlette.requests import Request
 
 from chatops.conversation import Conversations
 from server.doors.web.sessions import Sessions
+from server.identity.code_flow import CodeFlow
+from server.identity.signing_in import SignIn
 from tools.calls import Caller, Gate, Outcome, Problem, Role
 from tools.errors import Code, ToolError
 from tools.tool import catalog
@@ -22,7 +24,8 @@ MOST_WAITING = 100
 @dataclass
 class Web:
     """What the door is handed, and what it remembers. `who` gives the caller of a token, `health`
-    is the last that was heard of it."""
+    is the last that was heard of it; `sign_in` and `code_flow` let in who has a password, or an
+    identity provider."""
 
     gate: Gate
     who: Callable[[str], Awaitable[Caller | None]]
@@ -31,6 +34,8 @@ class Web:
     plans: tuple[str, ...] = ()
     conversations: Conversations | None = None
     health: dict[str, Any] = field(default_factory=dict)
+    sign_in: SignIn | None = None
+    code_flow: CodeFlow | None = None
 
 
 class Form:
