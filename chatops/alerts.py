@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 MOST_KEPT, MOST_ALERTS, MOST_GROUPS = 1000, 50, 50
 MOST_TEXT, MOST_LABELS = 500, 40  # characters of a label or text; labels of an alert
 LOOK_S, SIDE_BY_SIDE = 60.0, 4
+MOST_SHOWN = 20  # times in a row
 LOOK_AGAIN = timedelta(minutes=5)
 RECENT = timedelta(hours=2)
 # The label that names the workload, and its kind.
@@ -198,9 +199,7 @@ class Alerts:
         look = due and incident.status == "firing" and bool(incident.tenant)
         if incident.id in self._looking:
             return  # it shows what is there when it is done
-        task = asyncio.create_task(self._look(incident.id, look))
-        self._looking[incident.id] = task
-        task.add_done_callback(lambda _: self._looking.pop(incident.id, None))
+        self._looking[incident.id] = asyncio.create_task(self._look(incident.id, look))
 
     async def _look(self, id: str, look: bool) -> None:
         try:
@@ -215,10 +214,16 @@ class Alerts:
                     steps = next_steps(incident, found, self._clock())
                     incident = incident.model_copy(update={"found": found, "steps": steps})
                     await self._keep(incident)
-            if incident:
+            shown: Incident | None = None
+            for _ in range(MOST_SHOWN):  # what was told meanwhile is shown, too
+                if incident is None or incident == shown:
+                    break
                 await self._show(incident)
+                shown, incident = incident, await self.get(id)
         except Exception:
             log.exception("an alert was not looked into", incident=id)
+        finally:
+            self._looking.pop(id, None)
 
     async def _show(self, incident: Incident) -> None:
         for board in self.boards:

@@ -131,6 +131,30 @@ async def test_the_same_alert_again_and_its_end_change_the_thread_and_open_no_ot
     assert hook.shown[-1].status == "resolved"
 
 
+async def test_what_is_told_while_it_is_being_shown_is_shown_too(hook: Hook) -> None:
+    slow, going = asyncio.Event(), asyncio.Event()
+
+    class Slow:
+        async def show(self, incident: Incident) -> None:
+            going.set()
+            await slow.wait()
+
+    hook.alerts.boards.append(Slow())
+    hook.shown.clear()
+    first = notification(hook.home.tenant, group="slow", status="resolved")
+    assert (await hook.post(first)).status_code == 200
+    async with asyncio.timeout(30):
+        await going.wait()
+    again = notification(hook.home.tenant, group="slow", status="resolved")
+    assert (await hook.post(again)).status_code == 200
+    slow.set()
+    async with asyncio.timeout(30):
+        while hook.alerts.looking:
+            await asyncio.wait(hook.alerts.looking)
+    assert [incident.told for incident in hook.shown] == [1, 2]
+    hook.alerts.boards.pop()
+
+
 async def test_each_tenant_has_a_thread_of_its_own_that_others_do_not_see(hook: Hook) -> None:
     tenant, other = hook.home.tenant, f"{hook.home.tenant}-c"
     await hook.home.done("tenant_create", name=other, plan="free")
