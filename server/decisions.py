@@ -15,10 +15,11 @@ from server.policy import Question, Verdict
 from server.records import Call, Records
 from server.undoing import undo_plan
 from tools.calls import Caller, Outcome, Progress, State
-from tools.context import CallRecord, Directory
+from tools.context import CallRecord, Directory, Moment
 from tools.errors import Code, ToolError
 from tools.plan import Plan
 
+MOST_MOMENTS = 200
 WAITING = (State.AWAITING_CONFIRMATION, State.AWAITING_APPROVAL)
 
 
@@ -58,7 +59,8 @@ class Decisions:
 
     async def get(self, id: str) -> CallRecord:
         call = await self.call(id)
-        return call.record().model_copy(update={"may": await self._may(call)})
+        more = {"may": await self._may(call), "timeline": await self._timeline(call)}
+        return call.record().model_copy(update=more)
 
     async def wait(self, id: str, timeout_s: float, progress: Progress | None) -> CallRecord:
         call = await self.call(id)
@@ -145,6 +147,19 @@ class Decisions:
                 Code.NOT_FOUND, f"There is no call {id!r}.", "call_list shows those you may see."
             )
         return found
+
+    async def _timeline(self, call: Call) -> Sequence[Moment]:
+        if call.plan is None or call.state.waiting:
+            return []
+        names = {c.id: c.title for c in call.previews} | {"": ""}
+        times = await self.carrier.ledger.times(call.id)
+        begun = [Moment(time=times[0][0], did="begun")] if times else []
+        done = [
+            Moment(time=time, did=did, what=names.get(id, id))
+            for time, id, did in times
+            if did != "sent"
+        ]
+        return begun + done[:MOST_MOMENTS]
 
     async def _may(self, call: Call) -> Sequence[str]:
         if self.caller.agent or self.caller.read_only or call.plan is None:

@@ -221,6 +221,14 @@ class Directory(Protocol):
         ...
 
 
+class Moment(BaseModel):
+    """When what was done while a call was carried out: `begun`, or to the change `what` of it."""
+
+    time: datetime
+    did: Literal["begun", "applied", "refused", "undone", "parked", "resumed"]
+    what: str = ""
+
+
 class CallRecord(BaseModel):
     """A call as the journal has it, and what the caller (a person) may do about it."""
 
@@ -240,6 +248,7 @@ class CallRecord(BaseModel):
     undone_by: str = ""
     outcome: Outcome
     may: list[Literal["approve", "confirm", "reject", "undo", "retry"]] = []
+    timeline: list[Moment] = []
 
 
 class Calls(Protocol):

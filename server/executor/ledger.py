@@ -111,6 +111,17 @@ class Ledger:
             last[row["change_id"]] = Step(row["did"], seen or (before and before.seen))
         return last
 
+    async def times(self, call_id: str) -> list[tuple[datetime, str, Did]]:
+        """When what was done to which change of a call, the oldest first."""
+        await self.flush()
+        query = sa.select(steps.c.time, steps.c.change_id, steps.c.did).where(
+            steps.c.call_id == call_id
+        )
+        rows = await self._journal.run(lambda c: c.execute(query).all())
+        return sorted(
+            ((time, id, did) for time, id, did in rows), key=lambda r: (r[0], ORDER.index(r[2]))
+        )
+
 
 def _inserting(rows: list[dict[str, Any]]) -> Callable[[sa.Connection], None]:
     def write(connection: sa.Connection) -> None:

@@ -95,7 +95,8 @@ function listen() {
 function keepUp() {
   const every = parts().find((part) => part.dataset.poll)?.dataset.poll;
   const asking = document.querySelector("[data-asking]");
-  if (asking || (parts().length && events?.readyState !== EventSource.OPEN)) refresh();
+  // How far it has come is no event.
+  if (asking || every || (parts().length && events?.readyState !== EventSource.OPEN)) refresh();
   setTimeout(keepUp, asking ? ASKING_MS : every ? every * 1000 : AGAIN_MS);
 }
 
