@@ -1,12 +1,11 @@
 """Secrets are taken out of whatever leaves the process: here, for all tools and all doors."""
 
-import json
 import re
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 MASK = "•••"
-_spelled = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str).encode
 
 # By the name of the key. `secretName`, `tokenExpirationSeconds` and their like name no secret.
 KEY = re.compile(
@@ -83,7 +82,7 @@ TOLD = (
     r"|(?<=aws_secret_access_key=)[^\s&;,\"']+|(?<=aws_secret_access_key = )[^\s&;,\"']+"
     r"|(?<=password: )[^\s&;,\"']+|(?<=_auth=)[^\s&;,\"']+|(?<=_authtoken=)[^\s&;,\"']+)"
 )
-ALL = re.compile("|".join((*(shape for _, shape in SHAPES), TOLD)))
+BY_WORD, ALL = re.compile(TOLD), re.compile("|".join((*(shape for _, shape in SHAPES), TOLD)))
 HINTS = tuple(hint for hints, _ in SHAPES for hint in hints)
 # All but these are, or end in, as many letters in a row as hardly a word has: where there is none
 # that long, there is no need to look for the others.
@@ -91,37 +90,66 @@ LONG = re.compile(r"[\w+=/-]{16}")
 BRIEF = tuple(
     h for h in HINTS if h.startswith(("eyJ", "://", "-----", "hooks", "/api", "$", "SG.", "dp."))
 )
+
+
+def _one_of(words: tuple[str, ...]) -> re.Pattern[str]:
+    """By their first letters: where none of these stands, nothing else is tried."""
+    grouped = groupby(sorted(words), lambda word: word[0])
+    return re.compile("|".join(
+        f"{re.escape(first)}(?:{'|'.join(re.escape(word[1:]) for word in rest)})"
+        for first, rest in grouped
+    ))  # fmt: skip
+
+
+ANY_HINT, BRIEF_HINT = _one_of(HINTS), _one_of(BRIEF)
+# The shortest that is masked by its shape alone, but for what stands behind `://`.
+SHORTEST = 16
 WORDS = re.compile(
     r"(?i)bearer |: basic |password=|passwd=|pwd=|secret=|token=|key=|key = |sig=|password: |_auth"
 )
 
-# In lower case: every key that names a secret holds one of these, and all that WORDS finds.
-TRACES = tuple({
-    "password", "passwd", "passphrase", "pwd", "secret", "token", "apikey", "api_key", "accesskey",
-    "access_key", "accountkey", "account_key", "privatekey", "private_key", "app_key", "appkey",
-    "license_key", "licensekey", "client-key-data", "dockerconfigjson", "credential", '"auth"',
-    '"pat"', "authorization", "connectionstring", "connection_string", "dsn", "bearer ", ": basic ",
-    "sig=", "_auth", "key=", "key = ",
-})  # fmt: skip
+# In lower case: every key that names a secret holds one of these, and all that WORDS finds; some
+# are looked for only where there is what they have in common.
+TRACES: dict[str, tuple[str, ...]] = {
+    **{word: (word,) for word in (
+        "passw", "passphrase", "pwd", "secret", "token", "dockerconfigjson", "credential", '"pat"',
+        "dsn", "bearer ", ": basic ", "sig=",
+    )},
+    "key": (
+        "apikey", "api_key", "accesskey", "access_key", "accountkey", "account_key", "privatekey",
+        "private_key", "app_key", "appkey", "license_key", "licensekey", "client-key-data", "key=",
+        "key = ",
+    ),
+    "auth": ('"auth"', "authorization", "_auth"),
+    "connection": ("connectionstring", "connection_string"),
+}  # fmt: skip
 
 
 def spotless(text: str) -> bool:
     """Is there no trace of a secret in a value's JSON text? Then `mask` changes nothing in it."""
     # Beyond ASCII there are letters that KEY takes for others and that have no lower case.
-    return text.isascii() and not _hinted(text) and not any(map(text.lower().__contains__, TRACES))
+    return text.isascii() and not _hinted(text) and not _traced(text.lower())
+
+
+def _traced(low: str) -> bool:
+    return any(
+        common in low and any(map(low.__contains__, words)) for common, words in TRACES.items()
+    )
 
 
 def _hinted(text: str) -> bool:
-    return any(map(text.__contains__, HINTS if LONG.search(text) else BRIEF))
+    return (ANY_HINT if LONG.search(text) else BRIEF_HINT).search(text) is not None
 
 
 def mask_text(text: str) -> str:
     """The text with what looks like a secret replaced."""
-    # Each of the words ends in one of the two; most texts hold neither.
-    worded = ("=" in text or " " in text) and WORDS.search(text)
-    if worded or _hinted(text):
+    if len(text) < SHORTEST and "://" not in text and "=" not in text and " " not in text:
+        return text
+    # Each of the words holds one of these; most texts hold none.
+    worded = "=" in text or ": " in text or (" " in text and "bearer " in text.lower())
+    if _hinted(text):
         return ALL.sub(MASK, text)
-    return text
+    return BY_WORD.sub(MASK, text) if worded and WORDS.search(text) else text
 
 
 @lru_cache(4096)
@@ -132,11 +160,9 @@ def _secret(key: str) -> bool:
 
 def mask(value: Any) -> Any:
     """The same JSON value with secrets replaced: a Secret's data by its kind, others by the name of
-    their key or by their shape. What has no trace of one is handed back as it is."""
+    their key or by their shape."""
     if isinstance(value, str):
         return mask_text(value)
-    if isinstance(value, list | dict) and spotless(_spelled(value)):
-        return value
     if isinstance(value, list):
         return [mask(item) for item in value]
     if not isinstance(value, dict):
