@@ -21,7 +21,7 @@ from chatops.alerts import Alerts
 from server import anchors, copies
 from server.advisor import Advisor
 from server.announce import Announcer
-from server.audit import Audit
+from server.audit import BACKUP, ROTATE, Audit
 from server.doors.hooks import hooks
 from server.doors.http import LOOPBACK, Guard
 from server.doors.rest import Inside, Local, rest_app
@@ -32,7 +32,7 @@ from server.executor.ledger import Ledger
 from server.gate import Limits as GateLimits
 from server.gate import LocalGate
 from server.health import Health
-from server.identity import Identity
+from server.identity import Identity, user
 from server.identity.code_flow import CodeFlow
 from server.journal import Journal, calls
 from server.keeper import Keeper
@@ -197,11 +197,14 @@ class App:
         return bytes.fromhex(key)
 
     async def backup(self) -> Path:
-        await self.local_gate.audit.flush()
-        return await copies.backup(self.journal, self.settings.state, datetime.now(UTC))
+        audit = self.local_gate.audit
+        await audit.flush()
+        async with audit.of_the_state(BACKUP, user()):
+            return await copies.backup(self.journal, self.settings.state, datetime.now(UTC))
 
     async def rotate_key(self) -> int:
-        return await copies.rotate(self.journal)
+        async with self.local_gate.audit.of_the_state(ROTATE, user()):
+            return await copies.rotate(self.journal)
 
     async def stop(self) -> None:
         """Take no more calls; let those that run end, or park them."""

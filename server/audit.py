@@ -3,7 +3,8 @@ written in batches; whoever changed something waits until it is on record."""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
@@ -14,7 +15,8 @@ import structlog
 
 from server import anchors, chain
 from server.journal import Journal, audit, calls
-from tools.calls import Caller, Outcome, State
+from tools.calls import Caller, Outcome, Problem, State
+from tools.errors import ToolError
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +31,8 @@ ANCHOR_RECORDS = 1000
 # of the last second, which were not written yet.
 OURSELVES = Caller.of("pilothouse")
 START, STOP, GAP = "server_start", "server_stop", "reads_may_be_missing"
+# What is done with the state as a whole, also while no server runs.
+BACKUP, ROTATE = OF_THE_STATE = "state_backup", "key_rotate"
 
 
 class Audit:
@@ -54,7 +58,8 @@ class Audit:
 
     async def start(self) -> None:
         """Record that we begin, and what a crash kept from being recorded."""
-        query = sa.select(audit.c.tool).order_by(audit.c.seq.desc()).limit(1)
+        ours = audit.c.tool.notin_(OF_THE_STATE)
+        query = sa.select(audit.c.tool).where(ours).order_by(audit.c.seq.desc()).limit(1)
         last = await self._journal.run(lambda c: c.execute(query).scalar())
         crashed = last not in (None, STOP)
         if crashed:
@@ -100,6 +105,24 @@ class Audit:
             code=outcome.error.code.value if outcome.error else "",
             duration_ms=round(float(duration_ms), 3),
         )
+
+    @asynccontextmanager
+    async def of_the_state(self, what: str, subject: str) -> AsyncIterator[None]:
+        """Put on record that this user does this with the state as a whole, and how it ends."""
+        began, outcome = monotonic(), Outcome(state=State.FAILED, tool=what)
+        try:
+            yield
+            outcome.state = State.SUCCEEDED
+        except ToolError as error:
+            outcome.error = Problem.of(error)
+            raise
+        finally:
+            self.note(
+                caller=Caller.of(subject, door="local"), tool=what, tenant="", policy="",
+                outcome=outcome, duration_ms=(monotonic() - began) * 1000,
+            )  # fmt: skip
+            await self.flush()
+            await self.anchor()
 
     async def flush(self) -> None:
         """Come back when all that was noted is written. What cannot be written is kept for the

@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from server import copies
+from server import anchors, copies
+from server.audit import BACKUP, ROTATE, Audit
 from server.commands.running import DONE
 from server.commands.show import err
+from server.identity import user
 from server.journal import Journal
 from server.remote import RemoteGate
 from server.seat import SOCKET, Seat
@@ -24,7 +26,7 @@ async def backup(file: Path, **where: Any) -> int:
     async def here(journal: Journal) -> dict[str, Any]:
         return {"file": str(await copies.backup(journal, settings.state, datetime.now(UTC)))}
 
-    made = Path((await _owner(settings, "/local/backup", here))["file"])
+    made = Path((await _owner(settings, "/local/backup", BACKUP, here))["file"])
     _move(made, file)
     err.print(f"{file} holds the state and its key: keep it where nobody else can read it.")
     return DONE
@@ -54,15 +56,16 @@ async def rotate(**where: Any) -> int:
     async def here(journal: Journal) -> dict[str, Any]:
         return {"values": await copies.rotate(journal)}
 
-    done = await _owner(load(**where), "/local/rotate-key", here)
+    done = await _owner(load(**where), "/local/rotate-key", ROTATE, here)
     err.print(f"{done['values']} values are encrypted with a new key. Make a new backup.")
     return DONE
 
 
 async def _owner(
-    settings: Settings, path: str, here: Callable[[Journal], Awaitable[dict[str, Any]]]
+    settings: Settings, path: str, what: str, here: Callable[[Journal], Awaitable[dict[str, Any]]]
 ) -> dict[str, Any]:
-    """Done by whoever owns the state; by ourselves where nobody does."""
+    """Done by whoever owns the state, and on record there as `what`; by ourselves where nobody
+    does."""
     if (seat := Seat.take(settings.state)) is None:
         remote = RemoteGate(settings.state / SOCKET)
         try:
@@ -72,8 +75,10 @@ async def _owner(
     try:
         vault = Vault.open(settings.state, settings.key.get_secret_value())
         journal = await Journal.open(settings.database_url, vault)
+        audit = Audit(journal, lambda: datetime.now(UTC), settings.state / anchors.FILE)
         try:
-            return await here(journal)
+            async with audit.of_the_state(what, user()):
+                return await here(journal)
         finally:
             await journal.close()
     finally:

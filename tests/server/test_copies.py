@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from server import anchors, copies
 from server.audit import Audit
+from server.identity import user
 from server.journal import Journal, audit
 from server.records import Records
 from server.trail import verified
@@ -91,6 +92,38 @@ async def test_the_command_copies_a_state_in_use_and_puts_it_back(
         found = await house.call(OLIVIA, "audit_list", type="tenant_list")
         assert found.answer is not None
         assert found.answer["lines"]
+
+
+async def test_who_copied_the_state_or_changed_its_key_is_on_record(
+    kube: Kube, moto_url: str, tmp_path: Path
+) -> None:
+    """With a server and without one, which is no crash."""
+    import asyncio
+
+    from server.connection import owning
+    from server.seat import Seat
+
+    place = tmp_path / "state"
+    config = settings(place, kube.kubeconfig, moto_url)
+    where = ["--state", str(place), "--kubeconfig", kube.kubeconfig]
+    seat = Seat.take(place)
+    assert seat is not None
+    async with owning(config, seat, None):
+        await asyncio.to_thread(pilothouse, "backup", str(tmp_path / "1.tar"), *where)
+        await asyncio.to_thread(pilothouse, "key", "rotate", *where)
+    await asyncio.to_thread(pilothouse, "backup", str(tmp_path / "2.tar"), *where)
+    await asyncio.to_thread(pilothouse, "key", "rotate", *where)
+    async with opened(config) as house:
+        query = sa.select(audit.c.tool, audit.c.subject, audit.c.state, audit.c.code)
+        rows = await house.app.journal.run(lambda c: c.execute(query.order_by(audit.c.seq)).all())
+        verified = await house.call(OLIVIA, "audit_verify")
+    both = [("state_backup", user(), "succeeded", ""), ("key_rotate", user(), "succeeded", "")]
+    ours = [tuple(row) for row in rows if row[0] != "audit_verify"]
+    began = ("server_start", "pilothouse", "succeeded", "")
+    over = ("server_stop", "pilothouse", "succeeded", "")
+    assert ours == [began, *both, over, *both, began]
+    assert verified.answer is not None
+    assert verified.answer["faults"] == []
 
 
 async def test_what_is_no_backup_leaves_the_state_as_it_is(tmp_path: Path) -> None:
