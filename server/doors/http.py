@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -119,6 +120,8 @@ class Guard:
                 return
             try:
                 await self.app(scope, receive, send_on)
+            except ClientDisconnect:
+                pass  # who leaves in the middle of a request is told nothing
             except Exception:
                 log.exception("request failed", path=scope["path"])
                 if not started:

@@ -141,9 +141,9 @@ async def test_an_hour_of_everything_while_what_it_stands_on_fails_loses_nothing
         await settled(load)
         tenth = len(load.memory) // 10
         start, end = median(load.memory[tenth : 2 * tenth]), median(load.memory[-tenth:])
+        for what, value in told_of(load, start, end).items():
+            print(f"{what}: {value}")
         killed = await killed_in_the_middle(load)
-    for what, value in told_of(load, start, end).items():
-        print(f"{what}: {value}")
     assert load.count["troubles"] >= 3
     assert load.lines > 10
     assert min(load.count[what] for what in ("over mcp", "tenant_create", "call_confirm")) > 0
