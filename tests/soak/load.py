@@ -95,7 +95,7 @@ class Someone:
     http: httpx.AsyncClient
 
     async def call(self, tool: str, query: str = "", key: str = "", /, **sent: Any) -> Any:
-        """The outcome; None where the server hung up or said that it is busy."""
+        """The outcome; its state is `refused` where the door said no."""
         began = time.monotonic()
         headers = {"idempotency-key": key} if key else {}
         path = f"/api/v1/tools/{tool}{query}"
@@ -103,7 +103,7 @@ class Someone:
         assert answer.status_code != 500, answer.text
         assert answer.status_code != 401, answer.text
         body = answer.json()
-        outcome = body.get("outcome", body)
+        outcome = body.get("outcome", {"state": "refused"} | body)
         self.load.count[tool] += 1
         self.load.took[self.name].append(time.monotonic() - began)
         if id := outcome.get("call_id"):
