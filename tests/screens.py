@@ -31,6 +31,9 @@ VIEWS = {
     "job": "/jobs/acme/nightly-report",
     "audit": "/audit",
 }
+# Every picture that is in sight.
+DRAWN = """[...document.images].every(one =>
+    one.getBoundingClientRect().top > innerHeight || (one.complete && one.naturalWidth))"""
 ON_A_PHONE = ("now", "approvals", "recommendation")
 COUNTING = "for i in 1 2 3 4 5 6; do echo report $i of 6; done; echo all written"
 
@@ -76,7 +79,10 @@ async def furnished(demo: Demo) -> dict[str, str]:
 
 async def shoot(page: "Page", path: str, name: str) -> None:
     await page.goto(path)
-    await page.wait_for_timeout(600)  # for what is loaded late
+    await page.wait_for_timeout(300)  # for what the page does by itself
+    async with asyncio.timeout(20):
+        while not await page.evaluate(DRAWN):
+            await page.wait_for_timeout(50)
     taken = Image.open(io.BytesIO(await page.screenshot())).convert("RGB")
     out = io.BytesIO()
     taken.quantize(224, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
