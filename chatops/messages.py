@@ -194,6 +194,8 @@ def recommendation(found: Recommendation, image: Block | None = None) -> Message
     """One suggestion: what, why, what it saves, how sure that is, and the button that does it."""
     kind = f"{found.kind}/{found.name}" + (f"/{found.container}" if found.container else "")
     facts = [f"`{escape(found.id)}`", f"{escape(kind)} in *{escape(found.tenant)}*"]
+    if found.due:
+        facts.append(f"*due {escape(found.due)}*")
     if found.monthly:
         verb = "saves" if found.monthly > 0 else "costs"
         facts.append(f"{verb} {abs(found.monthly):,.2f} {escape(found.currency)} a month")
@@ -220,7 +222,8 @@ def recommendations(rows: Sequence[Mapping[str, Any]], about: str | None) -> Mes
     blocks = [header("What should be done")]
     for row in rows[:15]:
         saves = f" · saves {row['monthly']:,.2f} a month" if row.get("monthly", 0) > 0 else ""
-        where = f"{row['workload']} in *{escape(row['tenant'])}*{saves}"
+        due = f" · *due {escape(row['due'])}*" if row.get("due") else ""
+        where = f"{row['workload']} in *{escape(row['tenant'])}*{due}{saves}"
         why = button("Why?", f"say:{row['id']}", {"text": f"why {row['id']}"})
         blocks.append(section(f"*{escape(row['title'])}*\n`{row['id']}` · {where}", why))
     if len(rows) > 15:

@@ -126,7 +126,8 @@ class Suggestion:
 
     `confidence` is the probability that `bound` (how usage stays: metric, at most or at least, for
     how many seconds) holds, None where the past is too short to say. `monthly` is what it saves a
-    month (negative: costs) in the currency of the prices. `tool` is empty for a warning only.
+    month (negative: costs) in the currency of the prices. `deadline` is the moment at which it is
+    likely to fail if nothing is done. `tool` is empty for a warning only.
     """
 
     strategy: str
@@ -139,5 +140,6 @@ class Suggestion:
     bound: dict[str, Any] = field(default_factory=dict)
     confidence: float | None = None
     monthly: float = 0.0
+    deadline: float | None = None
     risk: Risk = "low"
     notes: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ Covered = Callable[[str, Subject], bool]
 AT_ONCE = 100
 STANDING = ("open", "applying", "rejected", "withdrawn")
 # Refreshed while the offer itself stays as it was read.
-REFRESHED = ("evidence", "bound", "confidence", "monthly", "risk", "notes")
+REFRESHED = ("evidence", "bound", "confidence", "monthly", "deadline", "risk", "notes")
 
 
 @dataclass
@@ -231,6 +231,7 @@ def _measured(found: Suggestion) -> dict[str, Any]:
     return values | {
         "confidence": None if sure is None or unknown else float(sure),
         "monthly": float(found.monthly),
+        "deadline": None if found.deadline is None else float(found.deadline),
     }
 
 
@@ -245,7 +246,8 @@ def _refresh(rows: Sequence[Mapping[str, Any]]) -> sa.Update:
     return (
         sa.update(suggestions)
         .where(suggestions.c.id == fresh.c.id_, suggestions.c.state == "open")
-        .values({name: fresh.c[name] for name in names})
+        # A column of nothing but NULL has no type of its own.
+        .values({name: sa.cast(fresh.c[name], fresh.c[name].type) for name in names})
     )
 
 

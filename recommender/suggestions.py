@@ -40,9 +40,14 @@ KEPT_S = 30 * DAY
 MOST = 1000
 
 s = suggestions.c
-# The greatest first; what costs most is as much of an effect as what saves most.
+# Above any amount of money, and the higher the sooner.
+URGENT = 1e15 - s.deadline
+# The greatest first: what will fail, the soonest first, then money. What costs most is as much of
+# an effect as what saves most.
 SORTS: dict[Sort, sa.ColumnElement[float]] = {
-    "effect": sa.func.abs(s.monthly),
+    "effect": sa.case(
+        (s.deadline.is_not(None) & (s.state == "open"), URGENT), else_=sa.func.abs(s.monthly)
+    ),
     "confidence": sa.func.coalesce(s.confidence, -1.0),
     "age": s.created,
 }
@@ -366,7 +371,7 @@ def _recommendation(row: Mapping[Any, Any]) -> Recommendation:
     suggestion = Suggestion(
         subject=subject,
         **{name: row[name] for name in plain},
-        **{name: row[name] for name in ("confidence", "monthly", "risk")},
+        **{name: row[name] for name in ("confidence", "monthly", "deadline", "risk")},
         notes=tuple(row["notes"]),
     )
     same = (

@@ -83,6 +83,7 @@ suggestions = sa.Table(
     sa.Column("bound", Json, nullable=False),
     sa.Column("confidence", sa.Double),
     sa.Column("monthly", sa.Double, nullable=False),
+    sa.Column("deadline", sa.Double),
     sa.Column("risk", sa.Text, nullable=False),
     sa.Column("notes", Json, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
@@ -133,9 +134,13 @@ turns = sa.Table(
 )
 
 
+NEWER = "ALTER TABLE suggestions ADD COLUMN IF NOT EXISTS deadline DOUBLE PRECISION"
+
+
 def create(connection: sa.Connection) -> None:
-    """Make what is missing."""
+    """Make what is missing, also in what an older version made."""
     metadata.create_all(connection)
+    connection.execute(sa.text(NEWER))
     if connection.execute(sa.select(turns.c.id)).first() is None:
         connection.execute(sa.insert(turns).values(id=1, taken=0))
 

@@ -406,13 +406,17 @@ class Advisor:
             return ["Nothing was analysed yet: recommendation_analyze does it now."]
         run = last[0]
         if run.state == "complete":
-            return []
+            return run.warnings[:5]
         when = f"{_moment(run.started):%Y-%m-%d %H:%M} UTC"
         told = f"The analysis of {when} is {run.state}: {run.error}".strip(": ")
         return [told, *run.warnings[:5]]
 
     def _shown(self, one: "Stored") -> Recommendation:
-        s = one.suggestion
+        from recommender.strategies.base import said_left
+
+        s, due = one.suggestion, ""
+        if s.deadline is not None and one.state in ("open", "later", "applying"):
+            due = said_left(s.deadline - self._clock().timestamp())
         outcome = {
             "why": one.why,
             "held": one.held,
@@ -438,6 +442,7 @@ class Advisor:
             evidence=s.evidence,
             monthly=round(s.monthly, 2),
             currency=self._currency,
+            due=due,
             risk=s.risk,
             notes=list(s.notes),
             created=_moment(one.created),

@@ -340,6 +340,7 @@ async def make_advice(
     from recommender.queries import Queries
     from recommender.runs import Runs
     from recommender.strategies import BUILT_IN, Context, Prices, make
+    from recommender.strategies.saturation import Saturation
     from recommender.suggestions import Suggestions
 
     login = Login(
@@ -352,6 +353,7 @@ async def make_advice(
         prometheus = Prometheus(config.url, login, Limits(request_s=config.timeout_s))
         names = [*BUILT_IN, *(n for n in settings.strategies if n not in BUILT_IN)]
         strategies = [make(name, **settings.strategies.get(name, {})) for name in names]
+    leaking = next(one.settings for one in strategies if isinstance(one, Saturation))
     history = await asyncio.to_thread(History, settings.state / "metrics.duckdb")
     stack.callback(history.close)
 
@@ -373,7 +375,7 @@ async def make_advice(
         suggestions=suggestions,
         runs=runs,
         strategies=strategies,
-        context=Context(prices=prices),
+        context=Context(prices=prices, saturation=leaking),
         records=records,
         tenants=tenants,
         clock=clock,

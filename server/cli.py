@@ -194,7 +194,7 @@ def analyze(
     limit: Annotated[int, typer.Option(min=1, max=200)] = 50,
     output: Annotated[Output, typer.Option(help="what to write them as")] = Output.table,
 ) -> None:
-    """Work out from the metrics what should be changed, and show it by effect."""
+    """Work out from the metrics what should be changed, and show it, urgent first."""
     from server.commands import advising, running
 
     running.run(advising.analyze(tenant, limit, output.value, **where))

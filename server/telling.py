@@ -83,7 +83,7 @@ class Teller:
 
     def recommended(self, one: Recommendation) -> None:
         fields = {"id", "strategy", "state", "tenant", "kind", "name", "container", "title"}
-        fields |= {"monthly", "confidence", "risk", "decided_by", "call_id", "updated"}
+        fields |= {"due", "monthly", "confidence", "risk", "decided_by", "call_id", "updated"}
         brief = mask(one.model_dump(mode="json", include=fields, exclude_defaults=True))
         self._spawn(self._about("recommendation", one.tenant, {"state": one.state} | brief))
 

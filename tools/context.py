@@ -453,7 +453,8 @@ class Workspaces(Protocol):
 
 
 class Recommendation(BaseModel):
-    """A suggestion as it is shown. `monthly` is what it saves a month (negative: costs)."""
+    """A suggestion as it is shown. `monthly` is what it saves a month (negative: costs); `due` says
+    when it is likely to fail if nothing is done."""
 
     id: str
     strategy: str
@@ -472,6 +473,7 @@ class Recommendation(BaseModel):
     evidence: dict[str, Any] = {}
     monthly: float = 0.0
     currency: str = ""
+    due: str = ""
     risk: str = "low"
     notes: list[str] = []
     created: datetime

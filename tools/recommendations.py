@@ -59,6 +59,7 @@ class RecommendationRow(Lean):
     tenant: str
     workload: str
     title: str
+    due: str = ""
     monthly: float = 0.0
     confidence: float | None = None
     risk: str = "low"
@@ -106,7 +107,7 @@ class Analysis(Lean):
 @tool("recommendation_list", effect=Effect.READ, group="recommendations",
       title="List recommendations", scope="platform")  # fmt: skip
 async def list_(ctx: Context, which: RecommendationFilter) -> RecommendationList:
-    """What should be changed and why, best first, and how past advice of each strategy did."""
+    """What should be changed and why, urgent first, and how past advice of each strategy did."""
     found, more, notes = await ctx.need_recommendations().list(
         ctx.caller,
         tenant=which.tenant or "",
@@ -223,6 +224,7 @@ def _row(one: Recommendation) -> RecommendationRow:
         tenant=one.tenant,
         workload=f"{one.kind}/{one.name}{inner}",
         title=one.title,
+        due=one.due,
         monthly=one.monthly,
         confidence=one.confidence,
         risk=one.risk,

@@ -3,7 +3,7 @@ are said."""
 
 from dataclasses import dataclass, field
 from math import ceil, floor, log10
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from recommender.backtest import Policy
 from recommender.calibration import Calibration
 from recommender.model import Floats, RecommenderError, Series, Subject, Suggestion, Workload
+
+if TYPE_CHECKING:
+    from recommender.strategies.saturation import SaturationSettings
 
 DAY = 86400.0
 GIB = 2.0**30
@@ -44,12 +47,13 @@ class Prices:
 
 @dataclass(frozen=True)
 class Context:
-    """What a strategy is told besides the workload: prices, the calibration over all workloads, and
-    whose requests were set by a suggestion (with the container)."""
+    """What a strategy is told besides the workload: prices, the calibration over all workloads,
+    whose requests were set by a suggestion (with the container), and what is taken for a leak."""
 
     prices: Prices = field(default_factory=Prices)
     calibration: Calibration = field(default_factory=Calibration)
     settled: frozenset[Subject] = frozenset()
+    saturation: "SaturationSettings | None" = None
 
 
 class Strategy:
@@ -106,6 +110,10 @@ def said_cores(value: float) -> str:
 
 def said_memory(value: float) -> str:
     return f"{value / GIB:.3g} GiB" if value >= GIB else f"{value / MIB:.0f} MiB"
+
+
+def said_left(seconds: float) -> str:
+    return f"in {said_time(seconds)}" if seconds >= 60 else "now"
 
 
 def said_time(seconds: float) -> str:

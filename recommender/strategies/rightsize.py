@@ -15,7 +15,6 @@ from recommender.strategies import base
 from recommender.strategies.base import Context, Strategy, StrategySettings
 from recommender.strategies.saturation import SaturationSettings, leak
 
-SATURATION = SaturationSettings()
 RESIZABLE = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 Resource = Literal["cpu", "memory"]
 
@@ -45,6 +44,7 @@ class _Size:
     wanted_limit: float | None
     bound: float
     trouble: str = ""
+    deadline: float | None = None
 
     @property
     def moves(self) -> bool:
@@ -72,6 +72,7 @@ class Rightsize(Strategy):
 
     def _sizes(self, container: Container, now: float, context: Context, ours: bool) -> list[_Size]:
         found = []
+        leaking = context.saturation or SaturationSettings()
         for what in ("cpu", "memory"):
             series = container.cpu if what == "cpu" else container.memory
             past = base.recent(series, now, self.settings.history_days)
@@ -79,7 +80,7 @@ class Rightsize(Strategy):
                 continue
             size = self._cpu if what == "cpu" else self._memory
             wanted = _rounded(size(container, past, series.step, now, context, ours))
-            if not (what == "memory" and _raised(wanted) and leak(container, now, SATURATION)):
+            if not (what == "memory" and _raised(wanted) and leak(container, now, leaking)):
                 found.append(wanted)
         return found
 
@@ -112,8 +113,10 @@ class Rightsize(Strategy):
         wanted = self._floored(wanted, current, s.memory_floor)
         bound = peak_bound(past, step, "memory", s.confidence, context.calibration)
         kills = [at for at in c.oom_kills if now - s.history_days * DAY <= at <= now]
-        limit, trouble = c.memory_limit, ""
+        limit, trouble, deadline = c.memory_limit, "", None
         if limit and kills:
+            # The next one is about as far as the last.
+            deadline = now + (now - max(kills))
             limit *= s.after_kill
             wanted = max(wanted, min(c.memory_limit or wanted, limit))
             times = "once" if len(kills) == 1 else f"{len(kills)} times"
@@ -126,7 +129,16 @@ class Rightsize(Strategy):
         if limit:
             wanted = min(wanted, limit)
         return _Size(
-            "memory", past, step, c.memory_request, c.memory_limit, wanted, limit, bound, trouble
+            "memory",
+            past,
+            step,
+            c.memory_request,
+            c.memory_limit,
+            wanted,
+            limit,
+            bound,
+            trouble,
+            deadline,
         )
 
     def _floored(self, wanted: float, current: float, floor: float) -> float:
@@ -167,6 +179,7 @@ class Rightsize(Strategy):
             bound={"metric": main.what, "at_most": main.bound, "seconds": DAY},
             confidence=self.settings.confidence if main.bound == main.bound else None,
             monthly=_monthly(workload, moving, context),
+            deadline=main.deadline,
             risk="medium" if lowered and (kills or workload.notes) else "low",
             notes=workload.notes,
         )

@@ -42,7 +42,7 @@ class Saturation(Strategy):
         found = []
         for container in workload.containers:
             if going := leak(container, now, self.settings):
-                found.append(self._leak(workload, container, going))
+                found.append(self._leak(workload, container, going, now))
         for what, bounds in (("disk", workload.disks), ("quota", workload.quotas)):
             for name, (series, bound) in bounds.items():
                 s = self.settings
@@ -56,10 +56,12 @@ class Saturation(Strategy):
                     least_hours=s.least_hours,
                 )
                 if going:
-                    found.append(self._full(workload, what, name, bound, going))
+                    found.append(self._full(workload, what, name, bound, going, now))
         return found or self._changes(workload, now)
 
-    def _leak(self, workload: Workload, container: Container, going: Heading) -> Suggestion:
+    def _leak(
+        self, workload: Workload, container: Container, going: Heading, now: float
+    ) -> Suggestion:
         limit = container.memory_limit or 0.0
         # Right after the last one, another restart buys nothing.
         can = (
@@ -85,6 +87,7 @@ class Saturation(Strategy):
             "memory",
             limit,
             going,
+            now,
             f"{who} leaks: out of memory in about {base.said_time(going.seconds)}",
             reason,
             tool="workload_restart" if can else "",
@@ -92,7 +95,7 @@ class Saturation(Strategy):
         )
 
     def _full(
-        self, workload: Workload, what: str, name: str, bound: float, going: Heading
+        self, workload: Workload, what: str, name: str, bound: float, going: Heading, now: float
     ) -> Suggestion:
         amount = base.said_memory if bound > 1e6 else "{:.3g}".format
         advice = (
@@ -107,7 +110,7 @@ class Saturation(Strategy):
             f"{base.said_time(going.horizon)}): {advice}."
         )
         title = f"The {what} {name} is full in about {base.said_time(going.seconds)}"
-        return self._warning(workload, "", f"{what}:{name}", bound, going, title, reason)
+        return self._warning(workload, "", f"{what}:{name}", bound, going, now, title, reason)
 
     def _warning(
         self,
@@ -116,6 +119,7 @@ class Saturation(Strategy):
         metric: str,
         bound: float,
         going: Heading,
+        now: float,
         title: str,
         reason: str,
         tool: str = "",
@@ -143,6 +147,7 @@ class Saturation(Strategy):
                 "seconds": going.horizon,
             },
             confidence=round(going.sure, 3),
+            deadline=now + going.seconds,
             risk="high" if soon else "medium",
             notes=workload.notes,
         )

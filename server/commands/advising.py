@@ -12,11 +12,22 @@ from server.commands.show import err, out, show_json, show_rows
 from tools.errors import Code, ToolError
 
 Output = Literal["table", "json", "csv", "html", "yaml"]
+STYLE = """
+:root { color-scheme: light dark }
+body { font: 15px/1.4 system-ui, sans-serif; margin: 2rem; overflow-x: auto }
+table { border-collapse: collapse }
+th, td { padding: .4rem .8rem; text-align: left; border-bottom: 1px solid #8884 }
+tr { vertical-align: top }
+th { text-transform: capitalize }
+td { white-space: nowrap }
+td:nth-child(5) { white-space: normal; min-width: 20rem }
+.n { text-align: right; font-variant-numeric: tabular-nums }
+"""
 CAUTIONS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 async def analyze(tenant: str, limit: int, output: Output, **where: Any) -> int:
-    """Work the recommendations out anew, and show them by effect."""
+    """Work the recommendations out anew, and show them, urgent first."""
     named = {"tenant": tenant} if tenant else {}
     async with connected(**where) as gate:
         with Telling() as progress:
@@ -67,7 +78,13 @@ def _keep(file: Path, content: bytes) -> None:
     err.print(f"{file}: {len(content) / 1000:.0f} kB", markup=False, highlight=False)
 
 
-def write(rows: list[dict[str, Any]], output: Output) -> None:
+def write(found: list[dict[str, Any]], output: Output) -> None:
+    """All columns, in the same order whatever is in them; those who read leave out what is none."""
+    from tools.recommendations import RecommendationRow
+
+    names = list(RecommendationRow.model_fields)
+    whole = [RecommendationRow.model_validate(row) for row in found]
+    rows = [{name: getattr(row, name) for name in names} for row in whole]
     match output:
         case "json":
             show_json(rows)
@@ -77,29 +94,46 @@ def write(rows: list[dict[str, Any]], output: Output) -> None:
             sys.stdout.write(yaml.safe_dump(rows, sort_keys=False, allow_unicode=True))
         case "csv":
             text = io.StringIO()
-            names = list(dict.fromkeys(name for row in rows for name in row))
-            table = csv.DictWriter(text, names, restval="")
+            table = csv.DictWriter(text, names)
             table.writeheader()
             table.writerows({k: _unformulated(v) for k, v in row.items()} for row in rows)
             sys.stdout.write(text.getvalue())
         case "html":
-            from html import escape
-
-            names = list(dict.fromkeys(name for row in rows for name in row))
-            head = "".join(f"<th>{escape(name)}</th>" for name in names)
-            cells = (
-                "".join(f"<td>{escape(str(row.get(name, '')))}</td>" for name in names)
-                for row in rows
-            )
-            body = "\n".join(f"<tr>{row}</tr>" for row in cells)
-            sys.stdout.write(
-                "<!doctype html><meta charset=utf-8><title>Recommendations</title>\n"
-                f"<table>\n<tr>{head}</tr>\n{body}\n</table>\n"
-            )
+            sys.stdout.write(page(_shown(rows)))
         case _ if rows:
-            show_rows(rows)
+            show_rows(_shown(rows))
         case _:
             out.print("Nothing should be changed.")
+
+
+def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For people: all of them are open, and nothing is not worth a figure."""
+    names = [name for name in rows[0] if name != "state" and any(row[name] for row in rows)]
+    return [{name: row[name] or "" for name in names} for row in rows]
+
+
+def page(rows: list[dict[str, Any]]) -> str:
+    """A page of its own that can be kept or sent: nothing in it is loaded from elsewhere."""
+    from html import escape
+
+    names = list(rows[0]) if rows else []
+
+    def cell(name: str, value: Any) -> str:
+        if not isinstance(value, float):
+            return f"<td>{escape(str(value))}</td>"
+        return f"<td class=n>{f'{value:.0%}' if name == 'confidence' else f'{value:,.2f}'}</td>"
+
+    head = "".join(f"<th scope=col>{escape(name)}</th>" for name in names)
+    body = "\n".join(
+        "<tr>" + "".join(cell(name, row.get(name, "")) for name in names) + "</tr>" for row in rows
+    )
+    table = f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+    return (
+        "<!doctype html>\n<html lang=en><meta charset=utf-8>\n"
+        "<meta name=viewport content='width=device-width'>\n"
+        f"<title>Recommendations</title>\n<style>{STYLE}</style>\n<h1>Recommendations</h1>\n"
+        f"{table if rows else '<p>Nothing should be changed.</p>'}\n</html>\n"
+    )
 
 
 def _unformulated(value: Any) -> Any:

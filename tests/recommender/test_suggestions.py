@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from recommender.model import RecommenderError, Subject, Suggestion
 from recommender.scores import Score, scores
@@ -359,6 +360,33 @@ async def test_pages_are_sorted_and_miss_nobody(
             break
     assert len({one.id for one in seen}) == len(seen) == 27
     assert [key(one) for one in seen] == sorted(key(one) for one in seen)
+
+
+async def test_what_will_fail_comes_before_money_the_soonest_first(book: Book) -> None:
+    now = book.clock.now
+    due = {"full-in-a-week": now + 7 * DAY, "killed": now, "full-tomorrow": now + DAY}
+    told = [rightsize(subject=replace(API, name=name), monthly=0.0, deadline=when)
+            for name, when in due.items()]  # fmt: skip
+    dear = rightsize(subject=replace(API, name="dear"), monthly=1e9)
+    await book.found(dear, *told)
+    seen, cursor = [], ""
+    for _ in range(4):
+        page = await book.list(limit=1, cursor=cursor)
+        seen += [one.suggestion.subject.name for one in page.items]
+        cursor = page.next
+    assert seen == ["killed", "full-tomorrow", "full-in-a-week", "dear"]
+    await book.found(dear, rightsize(subject=replace(API, name="killed")), covered=set())
+    first = (await book.list(limit=1)).items[0]
+    assert first.suggestion.subject.name == "full-tomorrow"
+
+
+async def test_what_an_older_version_made_gets_what_is_new_in_it(book: Book) -> None:
+    await book.run(
+        lambda c: c.execute(sa.text("ALTER TABLE suggestions DROP COLUMN deadline")) and None
+    )
+    await book.open()
+    await book.found(rightsize(deadline=1.0))
+    assert (await book.only()).suggestion.deadline == 1.0
 
 
 async def test_lists_are_narrowed_down(book: Book) -> None:

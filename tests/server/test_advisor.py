@@ -1,19 +1,24 @@
 """From usage in a Prometheus to a suggestion that is applied through the gate, and watched."""
 
+import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from recommender.answers import Limits
+from recommender.prometheus import Prometheus
 from server.doors.pictures import picture
 from server.sandbox.prometheus import PracticePrometheus
 from server.sandbox.usage import Life
 from tests.conftest import Kube
 from tests.house import AGENT, OLIVIA, OSCAR, House, opened, settings
+from tests.recommender.standin import Asked, Bad, StandIn, told
 from tools.calls import Caller, Grant, Role, State
 from tools.errors import Code, ToolError
 
@@ -275,8 +280,6 @@ async def test_without_an_answer_from_prometheus_what_is_known_stays_and_that_is
     clock.now += timedelta(minutes=5)
     advisor = house.app.local_gate.advisor
     assert advisor is not None
-    from recommender.prometheus import Prometheus
-
     advisor.prometheus = Prometheus("http://127.0.0.1:9", wait=lambda seconds: None)
     run = await house.call(OLIVIA, "recommendation_analyze")
     assert run.answer is not None
@@ -285,6 +288,80 @@ async def test_without_an_answer_from_prometheus_what_is_known_stays_and_that_is
     outcome = await house.call(OLIVIA, "recommendation_list")
     assert outcome.answer is not None
     assert "failed" in outcome.answer["notes"][0]
+
+
+def everywhere(asked: Asked) -> bool:
+    return True
+
+
+def memory_only(asked: Asked) -> bool:
+    return asked.path.endswith("query_range") and "memory" in asked.expr
+
+
+def half(server: StandIn, asked: Asked) -> Bad:
+    _, body = server.answer(asked.path, asked.params)
+    body["data"]["result"] = body["data"]["result"][:1]
+    return Bad(200, json.dumps({**body, "warnings": ["store eu-2 did not answer"]}))
+
+
+BAD_DAYS: dict[str, tuple[str, str, Callable[[Asked], bool], Any]] = {
+    "422": ("partial", "vector cannot contain", memory_only,
+            told(422, "execution", "vector cannot contain metrics with the same labelset")),
+    "429": ("failed", "too often", everywhere, told(429, "", "slow down")),
+    "503": ("partial", "oh no", memory_only, told(503, "unavailable", "oh no")),
+    "half an answer": ("partial", "store eu-2 did not answer", memory_only, half),
+    "too many samples": ("partial", "too many samples", memory_only, told(
+        422, "execution", "query processing would load too many samples into memory")),
+    "slow": ("partial", "within 0.5 s", memory_only, Bad(pause=1.5)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("day", BAD_DAYS)
+async def test_a_bad_day_is_told_of_on_the_run_and_in_the_list_and_withdraws_nothing(
+    house: House, clock: Clock, day: str
+) -> None:
+    id = await rightsizing(house)
+    advisor = house.app.local_gate.advisor
+    assert advisor is not None
+    status, says, when, fault = BAD_DAYS[day]
+    clock.now += timedelta(hours=1)
+    with StandIn(clock=lambda: clock.now.timestamp()) as server:
+        answer = partial(fault, server) if callable(fault) else lambda asked: fault
+        server.fault = lambda asked: answer(asked) if when(asked) else None
+        limits = Limits(request_s=0.5 if day == "slow" else 30.0)
+        advisor.prometheus = Prometheus(server.url, limits=limits, wait=lambda seconds: None)
+        run = await house.call(OLIVIA, "recommendation_analyze")
+    assert run.answer is not None, run.error
+    assert run.answer["status"] == status
+    assert any(says in one for one in run.answer["warnings"]), run.answer["warnings"]
+    outcome = await house.call(OLIVIA, "recommendation_list")
+    assert outcome.answer is not None
+    assert f"is {status}" in outcome.answer["notes"][0]
+    assert any(says in one for one in outcome.answer["notes"])
+    assert await state_of(house, id) == "open"
+    fresh = [one["id"] for one in await listed(house) if one["tenant"] in ("shop", "bank")]
+    # What is too slow is left alone before much of the rest is read.
+    assert fresh or status == "failed" or day == "slow"
+    for new in fresh:
+        shown = await house.call(OLIVIA, "recommendation_get", id=new)
+        assert shown.answer is not None
+        assert any(says in note for note in shown.answer["recommendation"]["notes"])
+
+
+async def test_what_is_to_be_known_of_a_run_that_was_complete_is_in_the_list_too(
+    house: House, clock: Clock
+) -> None:
+    advisor = house.app.local_gate.advisor
+    assert advisor is not None
+    clock.now += timedelta(hours=2)
+    with StandIn() as server:
+        advisor.prometheus = Prometheus(server.url)
+        run = await house.call(OLIVIA, "recommendation_analyze")
+    assert run.answer is not None
+    assert run.answer["status"] == "complete"
+    outcome = await house.call(OLIVIA, "recommendation_list")
+    assert outcome.answer is not None
+    assert any("ahead of that of Prometheus" in note for note in outcome.answer["notes"])
 
 
 async def test_use_over_time_is_shown_against_what_is_asked_for(house: House, tenant: str) -> None:

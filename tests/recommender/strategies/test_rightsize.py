@@ -87,6 +87,7 @@ def test_an_oom_kill_raises_the_limit_and_lowers_nothing():
     (found,) = run(one)
     assert found.arguments["memory_limit"] == "768Mi"
     assert "killed 2 times" in found.reason
+    assert found.deadline == NOW + HOUR
     assert "memory_request" not in found.arguments or found.arguments["memory_request"] == "512Mi"
 
 

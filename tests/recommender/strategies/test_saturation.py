@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from recommender.strategies import Context, make
+from recommender.strategies.saturation import SaturationSettings
 from tests.recommender.made import (
     DAY,
     KINDS,
@@ -54,6 +55,24 @@ def test_a_leak_that_began_anew_is_told_of_at_once_and_not_given_more_memory():
     assert found.tool == ""  # a restart would buy nothing
     (sized,) = make("rightsize").run(workload(known), NOW, Context()) or [None]
     assert sized is None or not [a for a in sized.arguments if a.startswith("memory")]
+
+
+def test_what_the_user_takes_for_a_leak_is_what_gets_no_more_memory():
+    once = leaking(3, a_day=270 * MIB)
+    memory = np.concatenate([once, once, once[:24]])
+    killed = tuple(NOW - (2 / 24 + days) * DAY for days in (0, 3))
+    known = container(memory=memory, memory_request=256 * MIB, memory_limit=GIB, oom_kills=killed)
+    near = Context(saturation=SaturationSettings(horizon_days=1))
+    (sized,) = make("rightsize").run(workload(known), NOW, near)
+    assert "memory_limit" in sized.arguments
+
+
+def test_what_fills_has_a_moment_at_which_it_fails():
+    (found,) = run(container(memory=leaking(3), memory_limit=700 * MIB))
+    assert found.deadline == pytest.approx(NOW + found.evidence["full_in_seconds"])
+    used = 50 * GIB + 5 * GIB * np.arange(7 * PER_DAY) / PER_DAY
+    (found,) = run(disks={"data-shop-0": (series(used), 100 * GIB)})
+    assert found.deadline == pytest.approx(NOW + 3 * DAY, rel=0.01)
 
 
 def test_a_disk_that_is_cleared_out_every_day_is_not_about_to_fill():
