@@ -101,13 +101,15 @@ class Claude:
 
     def _connected(self) -> "AsyncAnthropic":
         if self._client is None:
-            from anthropic import AsyncAnthropic
+            from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
 
             self._client = AsyncAnthropic(
                 api_key=self.model.key,
                 base_url=self.model.base_url or None,
                 max_retries=0,  # done here, where a stream that broke off counts as well
                 timeout=self.model.request_s,
+                # Whoever sends us elsewhere is not to have the key.
+                http_client=DefaultAsyncHttpxClient(follow_redirects=False),
             )
         return self._client
 

@@ -112,6 +112,7 @@ class Connection:
                 load_incluster_config(client_configuration=configuration)
             # aiohttp would look for a proxy and a .netrc in a thread, twice for every request.
             configuration.client_session_kwargs = {"trust_env": False}
+            configuration.trace_configs = [self._stay_here()]
             configuration.proxy = configuration.proxy or proxy_for(configuration.host)
             self._rest = RESTClientObject(configuration)
         except ToolError:
@@ -126,6 +127,22 @@ class Connection:
         self._configuration = configuration
         self.url = configuration.host.rstrip("/")
         self._loaded = time.monotonic()
+
+    def _stay_here(self) -> Any:
+        """An API server does not send its clients elsewhere; whoever does is not to be followed
+        with our credentials."""
+        import aiohttp
+
+        async def refuse(*_: Any) -> None:
+            raise ToolError(
+                Code.FAILED_PRECONDITION,
+                f"The server of cluster {self.name} sends us to another address.",
+                "Name the API server itself in the kubeconfig.",
+            )
+
+        watching = aiohttp.TraceConfig()
+        watching.on_request_redirect.append(refuse)
+        return watching
 
     async def _freshen(self) -> None:
         self._loaded = time.monotonic()
