@@ -20,6 +20,7 @@ check: .venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit -q -ll -c pyproject.toml -r server tools chatops recommender
 	$(BIN)/python -m server.docs --check
 
 bench: .venv

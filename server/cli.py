@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 token_app = typer.Typer(help="Who may come in.", no_args_is_help=True)
 app.add_typer(token_app, name="token")
+user_app = typer.Typer(help="People who sign in with a password.", no_args_is_help=True)
+app.add_typer(user_app, name="user")
 slack_app = typer.Typer(help="Slack: docs/chatops.md.", no_args_is_help=True)
 app.add_typer(slack_app, name="slack")
 key_app = typer.Typer(help="The key of the state.", no_args_is_help=True)
@@ -477,6 +479,31 @@ def slack_link(
     from server.commands import running, slack
 
     running.run(slack.link(code, yes, **where))
+
+
+@user_app.command("invite")
+@taking(SERVER, STATE)
+def user_invite(
+    where: Where,
+    email: Annotated[str, typer.Argument(help="they sign in with it")],
+    name: Annotated[str, typer.Option(help="what they are called")] = "",
+    operator: Annotated[bool, typer.Option("--operator", help="over the platform")] = False,
+    json: AsJson = False,
+) -> None:
+    """Make an invitation to register with. What they may do, a workspace says."""
+    from server.commands import running, tokens
+
+    asked = {"email": email, "name": name, "operator": operator}
+    running.run(tokens.invite(asked, json, **where))
+
+
+@user_app.command("list")
+@taking(SERVER, STATE)
+def user_list(where: Where, json: AsJson = False) -> None:
+    """Who signs in, here or with the identity provider."""
+    from server.commands import running, tokens
+
+    running.run(tokens.users(json, **where))
 
 
 def _version(wanted: bool) -> None:

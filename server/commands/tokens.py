@@ -1,4 +1,4 @@
-"""Tokens: made up here, so that only their hashes travel."""
+"""Tokens and invitations: made up here, so that only their hashes travel."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,6 +40,47 @@ async def revoke(id: str, **where: Any) -> int:
         info = must_have(await gate.call(caller(), "token_revoke", {"id": id}))
     err.print(f"Token {info['id']} of {info['subject']} is revoked.")
     return 0
+
+
+async def invite(asked: Mapping[str, Any], json: bool, **where: Any) -> int:
+    from server.identity import new_token
+
+    code, sha256 = new_token("pi_")
+    async with connected(strict=False, **where) as gate:
+        made = {**asked, "invitation": sha256}
+        info = must_have(await gate.call(caller(), "user_create", made))
+    if json:
+        show_json(info | {"invitation": code})
+    else:
+        err.print(
+            f"Send this to {info['email']}; it is shown this once. They register with it "
+            "(POST /api/v1/auth/register), and then sign in on the page:",
+            style="dim",
+        )
+        out.out(code, highlight=False)
+    return 0
+
+
+async def users(json: bool, **where: Any) -> int:
+    async with connected(strict=False, **where) as gate:
+        answer = must_have(await gate.call(caller(), "user_list", {}))
+    if json:
+        show_json(answer)
+    else:
+        show_rows([_user(user) for user in answer["users"]])
+    return 0
+
+
+def _user(user: Mapping[str, Any]) -> dict[str, Any]:
+    roles = [f"{name}={role}" for name, role in user.get("workspaces", {}).items()]
+    return {
+        "id": user["id"],
+        "subject": user["subject"],
+        "name": user.get("name", ""),
+        "is": "operator" if user["operator"] else " ".join(roles),
+        "state": user["state"],
+        "last used": user.get("last_used", "never")[:19],
+    }
 
 
 def _row(token: Mapping[str, Any]) -> dict[str, Any]:
