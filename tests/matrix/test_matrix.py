@@ -73,7 +73,8 @@ class World:
         """A new call about a tenant that waits for a person."""
         uid = (await self.house.app.local_gate.tenants.find(tenant)).uid
         grants = {tenant: Grant(role=Role.ADMIN, uid=uid)}
-        agent = Caller.of(f"agent-{tenant}", person=f"erin-{MARK}", agent=True, grants=grants)
+        who = {"person": f"erin-{MARK}", "agent": True, "door": "mcp"}
+        agent = Caller.of(f"agent-{tenant}", grants=grants, **who)
         asked = await self.house.call(agent, "workload_restart", tenant=tenant, name=app_of(tenant))
         assert asked.state is State.AWAITING_CONFIRMATION, asked
         return str(asked.call_id)
