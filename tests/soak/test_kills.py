@@ -2,6 +2,7 @@
 agree, and all that was acknowledged is there."""
 
 import asyncio
+import os
 import random
 import uuid
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.soak.killing import run_and_be_killed
 from tools.calls import State
 
 pytestmark = pytest.mark.cluster
-KILLS = 200 if WHOLE else 2
+KILLS = int(os.environ.get("PILOTHOUSE_TEST_KILLS", 200 if WHOLE else 2))
 ENDED_S = 60
 
 
