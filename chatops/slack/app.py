@@ -5,15 +5,20 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from chatops.slack import home
 from chatops.slack.desk import Desk
 from chatops.slack.hearing import hear
 from chatops.slack.jobs import Once
 from chatops.slack.places import Place
 from chatops.slack.presses import Presses
+from chatops.slack.receiving import ODD
 
 if TYPE_CHECKING:
     from slack_bolt.async_app import AsyncApp
+
+log = structlog.get_logger(__name__)
 
 SLACK = "https://slack.com/api/"
 SIGNED_S = 600.0  # twice what Bolt still takes as fresh
@@ -64,6 +69,14 @@ def bolt(config: Config, desk: Desk, presses: Presses) -> "AsyncApp":
         if req.mode != "socket_mode" and not signatures.first(signature):
             return BoltResponse(status=401, body={"error": "replayed request"})
         return await next()
+
+    @app.error
+    async def odd(error: Exception) -> Any:
+        """What is not as Slack sends it is not taken, and is no fault of ours."""
+        if not isinstance(error, ODD):
+            raise error
+        log.warning("not as Slack sends it", why=repr(error)[:200])
+        return BoltResponse(status=400)
 
     @app.command(config.command)
     async def command(ack: Any, body: dict[str, Any]) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from chatops.slack.connecting import Slack
 
 PATH = "/slack/events"
+# What a request leads to that is not as Slack sends it; Bolt reads them before their signature.
+ODD = (LookupError, TypeError, AttributeError, ValueError, RecursionError)
 PING_S = 5.0  # a socket that is gone is noticed, and opened anew, after this
 
 
@@ -32,8 +34,11 @@ async def receive(slack: "Slack", request: "Request") -> "Response":
     if not (stamp.isascii() and stamp.isdecimal() and len(stamp) < 16):
         return Response(status_code=401)
     headers: Any = dict(request.headers)
-    asked = AsyncBoltRequest(body=body, query=str(request.url.query), headers=headers)
-    answer = await slack.bolt.async_dispatch(asked)
+    try:
+        asked = AsyncBoltRequest(body=body, query=str(request.url.query), headers=headers)
+        answer = await slack.bolt.async_dispatch(asked)
+    except ODD:
+        return Response(status_code=400)
     found = answer.first_headers_without_set_cookie()
     return Response(answer.body, answer.status, found)
 
