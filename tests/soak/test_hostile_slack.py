@@ -107,6 +107,6 @@ async def test_what_slack_did_not_sign_is_refused_and_what_it_did_breaks_nothing
     assert await scene.slack.says(OLIVIA, ACME, "status") == 200
     found = await scene.call("olivia", "call_list", limit=200)
     assert found.answer is not None
-    people = {call["person"] for call in found.answer["calls"]}
+    people = {call["requester"] for call in found.answer["calls"]}
     assert people <= {"olivia", "oscar"}, "a stranger did something"
     assert scene.slack.wrong == []
