@@ -5,6 +5,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,12 @@ import pytest
 import pytest_asyncio
 import sqlalchemy as sa
 
+from server.app import guarded
+from server.doors.rest import Local
+from server.identity import new_token
 from server.journal import steps
+from server.remote import RemoteGate
+from server.serving import listen, listen_here, served
 from tests.conftest import Kube
 from tests.house import AGENT, OLIVIA, OSCAR
 from tests.lodging import Lodging, lodging
@@ -47,8 +53,37 @@ async def home(
 
     real = app.open_app
     with mock.patch("tests.house.open_app", lambda settings: real(settings, clock)):
-        async with lodging(shared_kube, moto_url, tmp_path_factory.mktemp("races")) as home:
+        folder = tmp_path_factory.mktemp("races")
+        async with lodging(shared_kube, moto_url, folder) as home, doors_of(home):
             yield home
+
+
+# By person: ways in over real sockets, beside the gate itself.
+ways: dict[str, list[RemoteGate]] = {}
+
+
+@asynccontextmanager
+async def doors_of(home: Lodging) -> AsyncIterator[None]:
+    """REST, and the socket of this user, with a token for each who decides."""
+    app = home.app
+    about = Local(lambda: {}, app.stop, app.backup, app.rotate_key)  # type: ignore[arg-type]
+    path = app.settings.state / "races.sock"
+    rest, local = guarded(app.http(), app.settings), guarded(app.http(about), app.settings)
+    with listen("127.0.0.1", 0) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with served(rest, listener, 1), served(local, listen_here(path), 1):
+            for who in (OLIVIA, OSCAR):
+                token, sha256 = new_token()
+                rights = {"tenants": {}, "operator": True, "agent": False, "person": ""}
+                await app.identity.tokens.create(
+                    OLIVIA, sha256=sha256, subject=who.subject, expires_days=None, **rights
+                )
+                ways[who.subject] = [RemoteGate(url, token), RemoteGate(path, token)]
+                for gate in ways[who.subject]:
+                    assert (await gate.caller(who)).subject == who.subject
+            yield
+            for gate in (gate for gates in ways.values() for gate in gates):
+                await gate.close()
 
 
 async def test_of_all_who_decide_at_once_exactly_one_wins(home: Lodging) -> None:
@@ -94,15 +129,17 @@ async def test_of_all_who_decide_at_once_exactly_one_wins(home: Lodging) -> None
 
 
 async def race(home: Lodging, id: str, dice: random.Random) -> None:
-    def by(who: Any) -> Any:
-        return who.model_copy(update={"door": dice.choice(DOORS)})
+    def by(who: Any, tool: str, **arguments: Any) -> Any:
+        way = dice.choice((home.app.gate, *ways[who.subject]))
+        who = who.model_copy(update={"door": dice.choice(DOORS)})
+        return way.call(who, tool, {"id": id, **arguments}, wait_s=60)
 
     runners = [
-        lambda: home.call(by(OLIVIA), "call_confirm", id=id),
-        lambda: home.call(by(OLIVIA), "call_approve", id=id),
-        lambda: home.call(by(OSCAR), "call_approve", id=id),
-        lambda: home.call(by(OLIVIA), "call_reject", id=id, reason="no"),
-        lambda: home.call(by(OSCAR), "call_reject", id=id, reason="no"),
+        lambda: by(OLIVIA, "call_confirm"),
+        lambda: by(OLIVIA, "call_approve"),
+        lambda: by(OSCAR, "call_approve"),
+        lambda: by(OLIVIA, "call_reject", reason="no"),
+        lambda: by(OSCAR, "call_reject", reason="no"),
         lambda: expire(home),
     ]
     dice.shuffle(runners)
