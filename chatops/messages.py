@@ -24,7 +24,7 @@ from chatops.blocks import (
     table,
 )
 from tools.calls import Outcome, Problem, State, ToolInfo
-from tools.context import CallRecord, Recommendation
+from tools.holdings import CallRecord, Recommendation
 from tools.plan import Preview
 
 NOBODY = ""  # what is about no tenant at all, and may be told to anybody

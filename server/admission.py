@@ -11,8 +11,8 @@ from server.reach import Backends
 from server.records import Call
 from server.refusals import invalid, no_tenant, not_yours, unknown_tool
 from tools.calls import Caller, Grant, Role, ToolInfo
-from tools.context import Directory, TenantRef
 from tools.errors import Code, ToolError
+from tools.holdings import Directory, TenantRef
 from tools.plan import Undo
 from tools.provisioning import NAMESPACE
 from tools.tool import Arguments, Tool, catalog

@@ -13,8 +13,8 @@ import structlog
 from server.measures import as_tool_errors, asked
 from server.records import Call, Records
 from tools.calls import Caller, Gate, Progress, State
-from tools.context import Directory, Recommendation
 from tools.errors import Code, ToolError
+from tools.holdings import Directory, Recommendation
 from tools.recommendations import Analysis
 
 if TYPE_CHECKING:

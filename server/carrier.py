@@ -14,8 +14,8 @@ from server.executor.writes import Writes
 from server.journal import calls
 from server.records import Call, Records
 from tools.calls import Problem, Progress, State
-from tools.context import Looks
 from tools.errors import Code, ToolError
+from tools.looking import Looks
 from tools.plan import Change, Plan, Ref, Seen, canonical
 
 log = structlog.get_logger(__name__)

@@ -15,8 +15,8 @@ from server.policy import Question, Verdict
 from server.records import Call, Records
 from server.undoing import undo_plan
 from tools.calls import Caller, Outcome, Progress, State
-from tools.context import CallRecord, Directory, Moment
 from tools.errors import Code, ToolError
+from tools.holdings import CallRecord, Directory, Moment
 from tools.plan import Plan
 
 MOST_MOMENTS = 200

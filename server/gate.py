@@ -37,17 +37,9 @@ from server.streams import Streams, stopping
 from server.trail import Trail
 from tools.alerts import Incidents
 from tools.calls import Caller, Outcome, Problem, Progress, State, ToolInfo
-from tools.context import (
-    Chat,
-    Context,
-    Directory,
-    Health,
-    Metrics,
-    People,
-    Tokens,
-    Workspaces,
-)
+from tools.context import Context
 from tools.errors import Code, ToolError
+from tools.holdings import Chat, Directory, Health, Metrics, People, Tokens, Workspaces
 from tools.plan import Plan, Undo, digest
 from tools.tiers import Tiers
 from tools.tool import Effect

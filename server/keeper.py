@@ -8,9 +8,10 @@ from typing import Any
 import structlog
 
 from server.records import Records
-from tools.context import Cluster, Directory
 from tools.errors import ToolError
+from tools.holdings import Directory
 from tools.job_status import JOB, ends_log, job_result, runs_job
+from tools.looking import Cluster
 from tools.objects import MANAGED_BY, OURS
 from tools.plan import Change, Create, Plan, Ref
 

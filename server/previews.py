@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
-from tools.context import Looks
 from tools.errors import Code, ToolError
+from tools.looking import Looks
 from tools.plan import Change, Plan, Preview, Ref, canonical, in_order
 
 SIDE_BY_SIDE = 16

@@ -8,8 +8,9 @@ from typing import Any
 from server.executor.writes import Writes
 from server.health import Check
 from tools.calls import Caller, Role
-from tools.context import Aws, Cluster, Looks, TenantRef
 from tools.errors import Code, ToolError
+from tools.holdings import TenantRef
+from tools.looking import Aws, Cluster, Looks
 from tools.plan import Ref
 from tools.tool import Tool
 

@@ -10,8 +10,8 @@ from pydantic import BaseModel
 
 from server.journal import Journal, calls, job_results, keys, meta
 from tools.calls import Caller, Outcome, Problem, State
-from tools.context import CallRecord
 from tools.errors import Code, ToolError
+from tools.holdings import CallRecord
 from tools.plan import Plan, Preview, canonical
 
 WAYS_ON = {

@@ -11,7 +11,7 @@ from server.journal import Journal
 from server.masking import mask_text
 from server.settings import Chat
 from tools.calls import Gate
-from tools.context import Directory
+from tools.holdings import Directory
 
 
 def make_agent(settings: Chat, gate: Gate) -> Agent:

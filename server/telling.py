@@ -11,8 +11,8 @@ from server.events import Hub
 from server.masking import mask
 from server.records import Call, Records
 from tools.calls import Problem, State
-from tools.context import Directory, Recommendation
 from tools.errors import ToolError
+from tools.holdings import Directory, Recommendation
 from tools.tool import catalog
 
 if TYPE_CHECKING:

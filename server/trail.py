@@ -11,8 +11,8 @@ from server import anchors, chain
 from server.audit import Audit, head
 from server.journal import Journal, audit
 from tools.calls import Caller, Role
-from tools.context import AuditLine, TrailState
 from tools.errors import Code, ToolError
+from tools.holdings import AuditLine, TrailState
 
 PAGE = 10_000
 MOST_FAULTS = 50

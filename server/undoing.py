@@ -7,8 +7,8 @@ from server.carrier import Reach, stale
 from server.executor.ledger import Step
 from server.records import Call
 from tools.calls import State
-from tools.context import Cluster
 from tools.errors import Code, ToolError
+from tools.looking import Cluster
 from tools.placing import inside, told
 from tools.plan import HOLDERS, Change, DropPrefix, Plan, Undo
 from tools.provisioning import NAMESPACE, is_tenant, spec_of

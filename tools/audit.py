@@ -7,8 +7,9 @@ from typing import Annotated
 from pydantic import Field
 
 from tools.calls import Role, State
-from tools.context import AuditLine, Context, TrailState
+from tools.context import Context
 from tools.errors import Code, ToolError
+from tools.holdings import AuditLine, TrailState
 from tools.objects import Lean
 from tools.tool import Arguments, Effect, catalog, tool
 

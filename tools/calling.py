@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from tools.calls import Outcome, Role
-from tools.context import CallRecord, Context
+from tools.context import Context
+from tools.holdings import CallRecord
 from tools.plan import Plan
 from tools.tool import Answer, Arguments, Effect, tool
 

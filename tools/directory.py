@@ -4,8 +4,9 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from tools.context import Cluster, TenantRef
 from tools.errors import ToolError
+from tools.holdings import TenantRef
+from tools.looking import Cluster
 from tools.objects import MANAGED_BY, OURS
 from tools.provisioning import NAMESPACE, is_tenant, tenant_ref
 

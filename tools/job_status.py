@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tools.context import Cluster
 from tools.errors import ToolError
 from tools.health import pod_wrong
 from tools.logs import ASKED_BYTES, NO_LOG, last_part
+from tools.looking import Cluster
 from tools.objects import Object, annotations, clip, meta, when
 from tools.plan import Change, Create, Delete, Patch
 

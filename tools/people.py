@@ -6,7 +6,8 @@ from typing import Annotated
 from pydantic import Field
 
 from tools.calls import Role
-from tools.context import Context, UserInfo
+from tools.context import Context
+from tools.holdings import UserInfo
 from tools.tool import Answer, Arguments, Effect, tool
 
 EMAIL = r"^[^@\s\x00-\x1f]{1,64}@[A-Za-z0-9.-]{1,189}$"

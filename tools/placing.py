@@ -2,9 +2,10 @@
 
 import asyncio
 
-from tools.context import Cluster, Context
+from tools.context import Context
 from tools.errors import Code, ToolError
 from tools.inputs import amount
+from tools.looking import Cluster
 from tools.objects import MANAGED_BY, OURS, meta
 from tools.plan import Ref
 from tools.provisioning import BINDING, NAMESPACE, POLICY, POOL, QUOTA, Isolation, TenantSpec

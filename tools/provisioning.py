@@ -11,8 +11,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from tools.backends.aws.policies import WORKLOAD, prefix_of, reach, role_name
-from tools.context import Aws, TenantRef
 from tools.errors import Code, ToolError
+from tools.holdings import TenantRef
+from tools.looking import Aws
 from tools.objects import MANAGED_BY, OURS, Object, annotations, labels, meta
 from tools.plan import Apply, Change, PutPrefix, PutRole, Ref
 from tools.tiers import Tiers

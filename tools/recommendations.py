@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from tools.calls import Role
-from tools.context import Context, Recommendation
+from tools.context import Context
 from tools.errors import Code, ToolError
+from tools.holdings import Recommendation
 from tools.inputs import Label
 from tools.objects import Lean
 from tools.plan import Plan

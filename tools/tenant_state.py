@@ -3,8 +3,9 @@
 import asyncio
 
 from tools import placing
-from tools.context import Cluster, Context
+from tools.context import Context
 from tools.errors import Code, ToolError
+from tools.looking import Cluster
 from tools.objects import Object, anew, labels, meta
 from tools.plan import Change, Delete, Ref
 from tools.provisioning import (

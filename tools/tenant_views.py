@@ -6,9 +6,10 @@ from datetime import datetime
 from pydantic import Field
 
 from tools import placing
-from tools.context import Cluster, Context
+from tools.context import Context
 from tools.errors import Code, ToolError
 from tools.inputs import InTenant, Label
+from tools.looking import Cluster
 from tools.objects import MANAGED_BY, OURS, Lean, Object, age, annotations, clip, labels, meta
 from tools.plan import Change, Plan, canonical
 from tools.provisioning import (

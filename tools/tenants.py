@@ -10,9 +10,10 @@ from pydantic import AfterValidator, Field
 from tools import placing, tenant_views
 from tools import tenant_state as state
 from tools.calls import Role
-from tools.context import Aws, Context
+from tools.context import Context
 from tools.errors import Code, ToolError
 from tools.inputs import InTenant, Label
+from tools.looking import Aws
 from tools.objects import Object, labels, meta
 from tools.plan import Change, Delete, DeleteRole, DropPrefix, EmptyPrefix, Plan, Ref, Seen
 from tools.provisioning import (

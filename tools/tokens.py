@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from tools.calls import Role
-from tools.context import Context, TokenInfo
+from tools.context import Context
+from tools.holdings import TokenInfo
 from tools.tool import Answer, Arguments, Effect, tool
 
 TENANT_ROLES = (Role.VIEWER, Role.USER, Role.ADMIN)

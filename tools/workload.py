@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from tools.context import Cluster, Context
+from tools.context import Context
 from tools.errors import Code, ToolError
 from tools.health import event_time
 from tools.inputs import InTenant, Subdomain
+from tools.looking import Cluster
 from tools.objects import Object, meta
 from tools.plan import Ref
 

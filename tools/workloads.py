@@ -7,10 +7,11 @@ from typing import Any
 from pydantic import Field
 
 from tools import logs
-from tools.context import Cluster, Context
+from tools.context import Context
 from tools.errors import Code, ToolError
 from tools.health import counts, next_step, what_is_wrong
 from tools.inputs import OfAnyTenant
+from tools.looking import Cluster
 from tools.objects import Lean, Object, annotations, clip, labels, meta, owner
 from tools.plan import Ref
 from tools.tool import Effect, tool

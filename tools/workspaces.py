@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from tools.calls import Role
-from tools.context import Context, WorkspaceInfo
+from tools.context import Context
+from tools.holdings import WorkspaceInfo
 from tools.tokens import SUBJECT
 from tools.tool import Answer, Arguments, Effect, tool
 

@@ -11,8 +11,8 @@ from chatops.messages import Message, card
 from chatops.slack.desk import READER, Desk, places_for
 from chatops.store import Card
 from tools.calls import State
-from tools.context import CallRecord
 from tools.errors import Code, ToolError
+from tools.holdings import CallRecord
 
 log = structlog.get_logger(__name__)
 

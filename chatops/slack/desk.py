@@ -10,8 +10,8 @@ from chatops.house import House
 from chatops.slack.jobs import Jobs, Once
 from chatops.store import PLATFORM
 from tools.calls import Caller, Outcome
-from tools.context import CallRecord
 from tools.errors import Code, ToolError
+from tools.holdings import CallRecord
 
 if TYPE_CHECKING:
     from slack_sdk.web.async_client import AsyncWebClient

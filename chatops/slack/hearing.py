@@ -15,8 +15,8 @@ from chatops.slack.pictures import add_picture
 from chatops.slack.places import Place
 from chatops.store import PLATFORM
 from tools.calls import Caller, Outcome, Problem, State, ToolInfo
-from tools.context import Recommendation
 from tools.errors import ToolError
+from tools.holdings import Recommendation
 
 # How long a change is waited for before it is left to its card.
 WAIT_S = 600.0

@@ -10,8 +10,8 @@ from chatops import messages
 from chatops.blocks import picture
 from chatops.messages import Message
 from tools.calls import Caller
-from tools.context import Recommendation
 from tools.errors import ToolError
+from tools.holdings import Recommendation
 
 if TYPE_CHECKING:
     from chatops.slack.desk import Desk

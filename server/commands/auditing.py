@@ -14,8 +14,8 @@ from server.commands.show import err, out, show_json
 from server.seat import Seat
 from server.settings import Settings, load
 from tools.calls import Gate
-from tools.context import AuditLine, TrailState
 from tools.errors import Code, ToolError
+from tools.holdings import AuditLine, TrailState
 
 PAGE = 500
 

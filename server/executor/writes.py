@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from tools.context import Looks
+from tools.looking import Looks
 from tools.plan import Change, Seen
 
 

@@ -9,8 +9,8 @@ from server.identity.people import People
 from server.identity.rows import Row
 from server.identity.sessions import Sessions
 from tools.calls import Caller, Role
-from tools.context import UserInfo
 from tools.errors import Code, ToolError
+from tools.holdings import UserInfo
 
 
 class Accounts:

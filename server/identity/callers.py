@@ -26,8 +26,8 @@ from server.journal import Journal
 from server.settings_identity import CertificateCaller, Oidc
 from server.settings_identity import People as PeopleSettings
 from tools.calls import AGENT_DOORS, Caller
-from tools.context import Directory
 from tools.errors import Code, ToolError
+from tools.holdings import Directory
 
 TABLES = tokens, people, workspaces, sessions, signed_out, signing_in
 

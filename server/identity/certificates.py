@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from server.identity.rights import Rights
 from server.settings_identity import CertificateCaller
 from tools.calls import Caller, Grant
-from tools.context import Directory
+from tools.holdings import Directory
 
 PREFIX = "pc_"
 

@@ -18,8 +18,8 @@ from server.identity.rows import Row, Rows
 from server.identity.workspaces import Workspaces
 from server.journal import Journal, Json, Time
 from tools.calls import Grant
-from tools.context import Directory
 from tools.errors import Code, ToolError
+from tools.holdings import Directory
 
 USE_NOTED = timedelta(minutes=1)
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tools.calls import Grant, Role
-from tools.context import Directory
 from tools.errors import Code, ToolError
+from tools.holdings import Directory
 
 
 @dataclass(frozen=True)

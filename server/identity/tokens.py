@@ -16,8 +16,8 @@ from server.identity.rights import Rights, granted, rights_of
 from server.identity.rows import Row, Rows
 from server.journal import Journal, Json, Time
 from tools.calls import Caller, Role
-from tools.context import Directory, TokenInfo
 from tools.errors import Code, ToolError
+from tools.holdings import Directory, TokenInfo
 
 USE_NOTED = timedelta(minutes=1)
 

@@ -11,8 +11,8 @@ from server.identity.rights import Rights, granted
 from server.identity.rows import Row, Rows
 from server.journal import Journal, Json, Time
 from tools.calls import Caller, Grant, Role
-from tools.context import Directory, WorkspaceInfo
 from tools.errors import Code, ToolError
+from tools.holdings import Directory, WorkspaceInfo
 
 metadata = sa.MetaData()
 workspaces = sa.Table(

@@ -11,7 +11,7 @@ from typing import Any
 from chatops import messages, modals
 from chatops.blocks import Block
 from tools.calls import Outcome, State
-from tools.context import CallRecord, Recommendation
+from tools.holdings import CallRecord, Recommendation
 from tools.plan import Difference, Preview, Undo
 from tools.tool import catalog
 

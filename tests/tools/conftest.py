@@ -11,7 +11,8 @@ import pytest
 
 from tests.conftest import Kube
 from tools.calls import Caller
-from tools.context import Context, TenantRef
+from tools.context import Context
+from tools.holdings import TenantRef
 from tools.plan import Apply, Plan, in_order
 from tools.tiers import DEFAULT_TIERS, Tiers
 

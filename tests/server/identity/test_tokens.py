@@ -10,8 +10,8 @@ import pytest
 from server.identity import Identity, new_token, user
 from server.journal import Journal
 from tools.calls import Caller, Role
-from tools.context import TenantRef
 from tools.errors import Code, ToolError
+from tools.holdings import TenantRef
 
 ROOT = Caller.of("root", operator=True, door="cli")
 

@@ -6,8 +6,8 @@ from typing import Any, Literal
 from tools.backends.kubernetes import observing, previewing, watching
 from tools.backends.kubernetes.api import Api, Identity
 from tools.backends.kubernetes.fields import MANAGER
-from tools.context import Table
 from tools.errors import Code, ToolError
+from tools.looking import Table
 from tools.plan import Change, Json, Plan, Preview, Ref, Seen
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
