@@ -108,7 +108,14 @@ async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
 
     counted = Counted(gate, metrics, frozenset({"tenant_list"}))
     outside = Inside(counted, who, is_ready, page, "1", 4096)
-    local = Local(about=lambda: {"pid": 1}, hand_over=hand_over)
+
+    async def backup() -> Path:
+        return tmp_path / "copy"
+
+    async def rotate_key() -> int:
+        return 7
+
+    local = Local(lambda: {"pid": 1}, hand_over, backup, rotate_key)
     inside = Inside(counted, who, is_ready, page, "1", 4096, local)
     async with AsyncExitStack() as stack:
         tcp, here = listen("127.0.0.1", 0), listen_here(tmp_path / "s.sock")

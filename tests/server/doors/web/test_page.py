@@ -146,13 +146,15 @@ async def test_a_viewer_sees_no_buttons_that_change_anything(people: Any) -> Non
 
 
 async def test_a_jobs_log_is_read_as_it_is_written(people: Any, call: Any) -> None:
+    from playwright.async_api import expect
+
     command = ["sh", "-c", "echo first; sleep 1; echo second"]
     made = await call("olivia", "job_create", tenant="acme", image="busybox", command=command)
     ada = await people("ada")
     await ada.goto(f"/jobs/acme/{made['answer']['name']}")
     log = ada.get_by_label("Log of")
-    await log.get_by_text("first").wait_for()
-    await log.get_by_text("second").wait_for()
+    await expect(log).to_contain_text("first", timeout=10_000)
+    await expect(log).to_contain_text("second", timeout=10_000)
     await ada.locator(".lead .state", has_text="done").wait_for()
 
 
