@@ -187,13 +187,19 @@ async def _furnish(settings: "Settings") -> None:
             await api.request("POST", path, body=body)
         call = backends.aws.call  # type: ignore[union-attr]
         where = {"LocationConstraint": REGION}
-        await call("s3", "create_bucket", Bucket=BUCKET, CreateBucketConfiguration=where)
-        await call(
-            "iam",
-            "create_open_id_connect_provider",
-            Url=f"https://{OIDC}",
-            ThumbprintList=["0" * 40],
-        )
+        # Of one process all practice accounts are the same, and an earlier demo may have made them.
+        found = await call("s3", "list_buckets")
+        if BUCKET not in [bucket["Name"] for bucket in found["Buckets"]]:
+            await call("s3", "create_bucket", Bucket=BUCKET, CreateBucketConfiguration=where)
+        known = await call("iam", "list_open_id_connect_providers")
+        arns = [provider["Arn"] for provider in known["OpenIDConnectProviderList"]]
+        if not any(arn.endswith(OIDC) for arn in arns):
+            await call(
+                "iam",
+                "create_open_id_connect_provider",
+                Url=f"https://{OIDC}",
+                ThumbprintList=["0" * 40],
+            )
         for tenant, name, size in EC2:
             tags = {"Name": name, TENANT: tenant}
             await call(

@@ -541,7 +541,8 @@ def _failure(tool: str, asked: Asked | None, error: ToolError) -> Outcome:
         asked is None and error.code is Code.NOT_FOUND
     )
     state = State.DENIED if refused else State.FAILED
-    return _masked(Outcome(state=state, tool=tool[:64], error=Problem.of(error)))
+    name = tool[:64].encode(errors="replace").decode()  # half a surrogate pair is no text
+    return _masked(Outcome(state=state, tool=name, error=Problem.of(error)))
 
 
 def _masked(outcome: Outcome) -> Outcome:

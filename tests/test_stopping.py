@@ -337,6 +337,6 @@ async def on_record(house: House) -> list[tuple[str, str]]:
 async def refuses(server: Server) -> None:
     """Wait until a server takes no more connections."""
     async with asyncio.timeout(30), httpx.AsyncClient() as http:
-        with suppress(httpx.ConnectError):
+        with suppress(httpx.TransportError):
             while True:
                 await http.get(f"{server.url}/health", headers={"connection": "close"})

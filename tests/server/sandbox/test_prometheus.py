@@ -37,7 +37,7 @@ def test_every_range_that_is_read_is_answered(prometheus: Prometheus, name: str)
     expr = Queries().expr(query.template, ["acme", "globex"])
     now = time.time() // 300 * 300
     # A week: what leaks is killed on some days only.
-    found = prometheus.query_range(expr, now - 7 * DAY, now, 3600)
+    found = prometheus.query_range(expr, now - 7 * DAY, now, 300)
     known = set(prometheus.label_values("__name__", now - 7 * DAY, now))
     assert bool(found.labels) == Queries().there(query.metrics, known) or name in NOT_THERE
     if query.grain == "container":
