@@ -25,6 +25,7 @@ from tools.errors import Code, ToolError
 
 # Of each who asks too often, so many requests are held until they may ask again.
 MOST_HELD, LONGEST_HOLD_S = 256, 1.0
+BURST_S = 5
 SIGNING_IN = ("/api/v1/auth/", "/signin")
 
 
@@ -33,7 +34,9 @@ class Rates:
 
     def __init__(self, settings: Limits) -> None:
         self._rates = MovingWindowRateLimiter(MemoryStorage())
-        self._caller = _item(RateLimitItemPerSecond, settings.calls_per_second, "caller")
+        # A page with all that is on it comes in one burst.
+        most = settings.calls_per_second * BURST_S
+        self._caller = _item(RateLimitItemPerSecond, most, "caller", BURST_S)
         self._address = _item(RateLimitItemPerSecond, settings.address_per_second, "address")
         self._signing = _item(RateLimitItemPerMinute, settings.sign_ins_per_minute, "signing")
         self._held: Counter[str] = Counter()
@@ -135,8 +138,10 @@ class Bulkhead:
                 del self._under_way[who]
 
 
-def _item(kind: type[RateLimitItem], most: int, name: str) -> RateLimitItem | None:
-    return kind(most, namespace=name) if most else None
+def _item(
+    kind: type[RateLimitItem], most: int, name: str, multiples: int = 1
+) -> RateLimitItem | None:
+    return kind(most, multiples, namespace=name) if most else None
 
 
 @lru_cache(1024)

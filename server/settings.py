@@ -186,7 +186,9 @@ class Limits(Part):
     answer_kb: int = Field(200, ge=4, le=65_536, description="largest answer, in kB")
     grace_s: float = Field(20, ge=0, le=600, description="seconds to finish in when told to stop")
     calls_per_second: int = Field(
-        20, ge=0, description="requests of one caller in a second; 0: as many as they like"
+        20,
+        ge=0,
+        description="requests of one caller in a second, over five; 0: as many as they like",
     )
     address_per_second: int = Field(
         200, ge=0, description="requests from one address in a second; 0: as many as it likes"

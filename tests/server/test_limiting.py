@@ -47,7 +47,7 @@ async def served(
 async def test_who_asks_too_often_is_told_when_to_come_back_and_others_are_not(
     tmp_path: Path, practice: Any
 ) -> None:
-    async with served(tmp_path, practice, {"calls_per_second": 5}) as (http, who):
+    async with served(tmp_path, practice, {"calls_per_second": 1}) as (http, who):
         asked = [http.get("/api/v1/caller", headers=who["olivia"]) for _ in range(15)]
         others = [http.get("/api/v1/caller", headers=who["oscar"]) for _ in range(5)]
         answers = await asyncio.gather(*asked, *others)
@@ -56,7 +56,7 @@ async def test_who_asks_too_often_is_told_when_to_come_back_and_others_are_not(
         assert {answer.status_code for answer in answers[15:]} == {200}
         refused = next(a for a in answers if a.status_code == 429)
         assert refused.json()["code"] == "resource_exhausted"
-        assert int(refused.headers["retry-after"]) == 1
+        assert 1 <= int(refused.headers["retry-after"]) <= 5
         body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
         over_mcp = await asyncio.gather(
             *(http.post("/mcp", json=body, headers=who["robot"]) for _ in range(8))

@@ -113,6 +113,7 @@ async function follow(log) {
   log.textContent = "";
   try {
     const answer = await fetch(`${log.dataset.follow}?follow=1`);
+    if (!answer.ok) throw new Error(answer.status);
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
     for (;;) {
