@@ -11,7 +11,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,7 +26,7 @@ from server.carrier import Carrier
 from server.decisions import Decisions
 from server.executor.engine import Engine
 from server.keeper import Keeper
-from server.masking import Stream, mask, spotless
+from server.masking import Pieces, mask, spotless
 from server.plain import fit_key, plain
 from server.policy import Policy, Question, Verdict
 from server.previews import previewed
@@ -197,7 +197,7 @@ class LocalGate:
         began = time.perf_counter()
         asked: Asked | None = None
         outcome = Outcome(state=State.SUCCEEDED, tool=tool)
-        masked = _Masked()
+        masked = Pieces()
         try:
             arguments = plain(arguments)
             asked = await self._admit(caller, tool, arguments)
@@ -549,22 +549,6 @@ def _masked(outcome: Outcome) -> Outcome:
     if spotless(outcome.model_dump_json()):
         return outcome
     return Outcome.model_validate(mask(outcome.model_dump(mode="json")))
-
-
-class _Masked:
-    """Masks what a stream says, also where a secret is cut in two by its pieces."""
-
-    def __init__(self) -> None:
-        self._text = Stream()
-
-    def piece(self, piece: dict[str, Any]) -> dict[str, Any]:
-        text = piece.get("text")
-        masked: dict[str, Any] = mask({k: v for k, v in piece.items() if k != "text"})
-        return masked if text is None else masked | {"text": self._text.feed(str(text))}
-
-    def rest(self) -> Iterator[dict[str, Any]]:
-        if text := self._text.end():
-            yield {"text": text}
 
 
 async def _silent(text: str, done: float | None, of: float | None) -> None:

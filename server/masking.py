@@ -1,6 +1,7 @@
 """Secrets are taken out of whatever leaves the process: here, for all tools and all doors."""
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
@@ -214,3 +215,26 @@ class Stream:
             self._in_key = "-----END " not in line
             return MASK + "\n" * line.endswith("\n")
         return mask_text(line)
+
+
+class Pieces:
+    """Masks what a tool tells piece by piece: `text` that is cut anywhere, and lines of a log, of
+    which a private key is many."""
+
+    def __init__(self) -> None:
+        self._text = Stream()
+        self._logs: dict[tuple[Any, Any], Stream] = {}
+
+    def piece(self, piece: dict[str, Any]) -> dict[str, Any]:
+        rest = {k: v for k, v in piece.items() if k not in ("text", "line")}
+        masked: dict[str, Any] = mask(rest)
+        if "text" in piece:
+            masked["text"] = self._text.feed(str(piece["text"]))
+        if "line" in piece:
+            log = self._logs.setdefault((piece.get("pod"), piece.get("container")), Stream())
+            masked["line"] = log.feed(f"{piece['line']}\n").removesuffix("\n")
+        return masked
+
+    def rest(self) -> Iterator[dict[str, Any]]:
+        if text := self._text.end():
+            yield {"text": text}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.masking import MASK, Stream, mask, mask_text, spotless
+from server.masking import MASK, Pieces, Stream, mask, mask_text, spotless
 
 # Put together here so that no scanner takes this file for a leak.
 SECRETS = [
@@ -121,3 +121,18 @@ def test_what_is_said_to_be_spotless_has_nothing_to_mask(value: Any) -> None:
 def test_a_usual_answer_is_spotless() -> None:
     row = {"kind": "Deployment", "name": "api", "ready": "2/2", "image": "registry.example/api"}
     assert spotless(json.dumps({"workloads": [row], "total": 1}))
+
+
+def test_a_key_that_a_log_tells_line_by_line_is_masked_whole_and_other_pods_go_on():
+    key = [
+        "-----BEGIN PRIVATE KEY-----",
+        "MIIEvQIBADANBg",
+        "kqhkiG9w0BAQ",
+        "-----END PRIVATE KEY-----",
+    ]
+    pieces = Pieces()
+    told = [pieces.piece({"pod": "a", "line": line}) for line in ["before", *key, "after"]]
+    assert [piece["line"] for piece in told] == ["before", *[MASK] * 4, "after"]
+    pieces = Pieces()
+    pieces.piece({"pod": "a", "line": key[0]})
+    assert pieces.piece({"pod": "b", "line": "hello"}) == {"pod": "b", "line": "hello"}

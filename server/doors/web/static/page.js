@@ -124,9 +124,10 @@ async function follow(log) {
       for (const line of lines.filter(Boolean)) {
         const piece = JSON.parse(line);
         if (piece.text) add(piece.text);
-        for (const note of piece.notes || []) add(`— ${note}\n`);
+        if ("line" in piece) add(`${piece.pod ? `${piece.pod}: ` : ""}${piece.line}\n`);
+        if (piece.note) add(`— ${piece.note}\n`);
         if (piece.error) add(`— ${piece.error.message} ${piece.error.hint}\n`);
-        if (piece.end) refreshSoon();
+        if (piece.done) refreshSoon();
       }
     }
     if (!log.textContent) add("It has logged nothing.");
