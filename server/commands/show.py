@@ -108,7 +108,8 @@ def _cell(value: Any) -> str:
     if not isinstance(value, dict):
         return _plain(value)
     told = ((k, v) for k, v in value.items() if v not in (*EMPTY, 0))
-    return ", ".join(_cell(v) if isinstance(v, dict) else f"{k} {_plain(v)}" for k, v in told)
+    parts = (_cell(v) if isinstance(v, dict) else f"{k} {_plain(v)}" for k, v in told)
+    return ", ".join(filter(None, parts))
 
 
 def show_piece(piece: Mapping[str, Any]) -> None:
@@ -117,8 +118,9 @@ def show_piece(piece: Mapping[str, Any]) -> None:
     if not isinstance(text, str):
         out.print(Text(_plain(piece)))
         return
+    whose = f"{piece['pod']}: " if "pod" in piece else ""
     for line in text.splitlines():
-        out.print(Text(clean(line)))
+        out.print(Text(clean(whose + line)))
 
 
 def show_json(value: Any) -> None:
@@ -133,6 +135,8 @@ def clean(text: str) -> str:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
     if isinstance(value, str):
         return clean(value)
     return clean(json.dumps(value, ensure_ascii=False, default=str))
