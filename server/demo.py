@@ -142,6 +142,8 @@ def _practice_aws() -> Iterator[str]:
         ) from None
     import logging
 
+    import httpx
+
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     before = {name: os.environ.get(name) for name in (*AWS, *NOT_AWS)}
     server = moto.server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
@@ -151,7 +153,10 @@ def _practice_aws() -> Iterator[str]:
         os.environ.pop(name, None)
     try:
         host, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
+        endpoint = f"http://{host}:{port}"
+        # Of one process all practice accounts are the same: what an earlier demo left is no part.
+        httpx.post(f"{endpoint}/moto-api/reset", timeout=10).raise_for_status()
+        yield endpoint
     finally:
         server.stop()
         for name, value in before.items():
@@ -187,19 +192,13 @@ async def _furnish(settings: "Settings") -> None:
             await api.request("POST", path, body=body)
         call = backends.aws.call  # type: ignore[union-attr]
         where = {"LocationConstraint": REGION}
-        # Of one process all practice accounts are the same, and an earlier demo may have made them.
-        found = await call("s3", "list_buckets")
-        if BUCKET not in [bucket["Name"] for bucket in found["Buckets"]]:
-            await call("s3", "create_bucket", Bucket=BUCKET, CreateBucketConfiguration=where)
-        known = await call("iam", "list_open_id_connect_providers")
-        arns = [provider["Arn"] for provider in known["OpenIDConnectProviderList"]]
-        if not any(arn.endswith(OIDC) for arn in arns):
-            await call(
-                "iam",
-                "create_open_id_connect_provider",
-                Url=f"https://{OIDC}",
-                ThumbprintList=["0" * 40],
-            )
+        await call("s3", "create_bucket", Bucket=BUCKET, CreateBucketConfiguration=where)
+        await call(
+            "iam",
+            "create_open_id_connect_provider",
+            Url=f"https://{OIDC}",
+            ThumbprintList=["0" * 40],
+        )
         for tenant, name, size in EC2:
             tags = {"Name": name, TENANT: tenant}
             await call(
