@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ async def shared(
         patched.setattr(calling, "TRIES", 1)
         async with (
             reached(str(folder / "kubeconfig")) as kube,
-            lodging(kube, way.url, folder, limits={"grace_s": 0, "read_s": 2, "plan_s": 2}) as home,
+            lodging(kube, way.url, folder, limits={"grace_s": 0}) as home,
         ):
             yield home
 
@@ -144,7 +145,12 @@ CODES = {
 
 
 @pytest.mark.parametrize("what", ["drop", "hang", "ExpiredToken"])
-async def test_without_aws_a_tenant_is_not_planned(home: Lodging, way: Way, what: Any) -> None:
+async def test_without_aws_a_tenant_is_not_planned(
+    home: Lodging, way: Way, monkeypatch: pytest.MonkeyPatch, what: Any
+) -> None:
+    gate = home.app.local_gate
+    if what == "hang":
+        monkeypatch.setattr(gate, "limits", replace(gate.limits, plan_s=1))
     way.else_ = what
     outcome = await home.call(OLIVIA, "tenant_create", name=f"{home.tenant}-n")
     assert outcome.error
@@ -164,7 +170,7 @@ async def test_without_aws_a_tenant_is_not_planned(home: Lodging, way: Way, what
 async def test_a_deletion_past_its_point_of_no_return_is_finished_once_aws_is_back(
     home: Lodging, way: Way, monkeypatch: pytest.MonkeyPatch, cut: dict[str, Any]
 ) -> None:
-    name = f"{home.tenant}-d"
+    name = f"{home.tenant}-gone"  # no beginning of what a uid may be
     assert (await approved(home, "tenant_create", name=name)).state is State.SUCCEEDED
     before(home, monkeypatch, way, "iam/Role", **cut)
     outcome = await approved(home, "tenant_delete", tenant=name, objects="delete")
@@ -194,7 +200,7 @@ async def test_what_needs_no_aws_works_without_it(
     way.mend()
     way.else_ = what
     monkeypatch.setattr(tenant_views, "DRIFT_S", 0.5)
-    limits = {"grace_s": 0, "read_s": 3, "plan_s": 3}
+    limits = {"grace_s": 0, "read_s": 5, "plan_s": 5}
     async with opened(settings(tmp_path, shared.kube.kubeconfig, way.url, limits=limits)) as house:
         async with asyncio.timeout(20):
             for tool, more in (
