@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from server.remote import RemoteGate, Unreached
 from server.seat import SOCKET, Seat
 from server.settings import Settings
+from server.streams import stopping
 from server.world import asked, must_match, world
 from tools.calls import Caller, Outcome, Problem, Progress, State, ToolInfo
 from tools.errors import Code, ToolError
@@ -44,12 +45,14 @@ class Connection:
         self._met = False
         self._busy = 0
         self._stand_back = 0.0
+        self._over = False
         self._leaving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        self._over = True
         if self._leaving:
             await self._leaving
         await self._leave()
@@ -72,8 +75,8 @@ class Connection:
         wait_s: float | None = None,
         progress: Progress | None = None,
     ) -> Outcome:
-        """As `Gate.call`. It is sent again when the owner of the state went away under it: each
-        write has a key, so that it happens once."""
+        """As `Gate.call`. It is sent again, to whoever owns the state next, when its owner stops or
+        went away under it: each write has a key, so that it happens once."""
         options: dict[str, Any] = {
             "key": key or secrets.token_hex(12),
             "preview": preview,
@@ -85,7 +88,10 @@ class Connection:
             try:
                 async with self._gate(caller, tool) as (gate, me):
                     ask = gate.ask if isinstance(gate, RemoteGate) else gate.call
-                    return await ask(me, tool, arguments, **options)
+                    outcome: Outcome = await ask(me, tool, arguments, **options)
+                if self._over or time.monotonic() > end or not _stops(outcome.error):
+                    return outcome
+                self._met = False
             except Unreached as error:
                 if time.monotonic() > end or (error.lost and _decides(tool)):
                     return _failure(tool, error)
@@ -103,6 +109,7 @@ class Connection:
         self, caller: Caller, tool: str, arguments: Mapping[str, Any]
     ) -> AsyncIterator[dict[str, Any]]:
         begun = False
+        end = time.monotonic() + TRY_S
         while True:
             try:
                 async with self._gate(caller, tool) as (gate, me):
@@ -110,8 +117,9 @@ class Connection:
                         begun = True
                         yield piece
                     return
-            except Unreached:
-                if begun or not self._met:
+            except ToolError as error:
+                gone = self._met if isinstance(error, Unreached) else _stops(error)
+                if begun or self._over or not gone or time.monotonic() > end:
                     raise
                 self._met = False
 
@@ -149,7 +157,7 @@ class Connection:
                 if time.monotonic() > end:
                     raise ToolError(
                         Code.UNAVAILABLE,
-                        "Another Pilothouse holds the state and does not answer.",
+                        "Another Pilothouse holds the state, and stops or does not answer.",
                         f"It listens on {self._settings.state / SOCKET}; stop it, and try again.",
                     )
                 await asyncio.sleep(pause)
@@ -169,12 +177,14 @@ class Connection:
         return False
 
     async def _answers(self, remote: RemoteGate) -> bool:
-        """Is there an owner, and does it work on what we were asked to work on?"""
+        """Is there an owner that stays, and does it work on what we were asked to work on?"""
         if self._met:
             return True
         try:
             about = await remote.get("/local")
         except Unreached:
+            return False
+        if about["stopping"]:
             return False
         if self._strict:
             must_match(asked(self._settings), about["world"], about["pid"])
@@ -228,6 +238,11 @@ async def owning(
                     await app.stop()
     finally:
         seat.leave()
+
+
+def _stops(error: Problem | ToolError | None) -> bool:
+    """Was it refused, with nothing begun, because the owner of the state stops?"""
+    return error is not None and error.message == stopping().message
 
 
 def _decides(tool: str) -> bool:

@@ -18,6 +18,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from server import carrier
 from server.app import open_app
+from server.connection import Connection
 from server.identity import new_token
 from server.journal import audit
 from server.remote import RemoteGate
@@ -30,6 +31,8 @@ from tests.lodging import refused, with_bucket
 from tests.processes import Server, environment, serve
 from tools.calls import Caller, State
 from tools.errors import Code, ToolError
+
+CLI = Caller.of("", door="cli")
 
 
 @pytest.fixture
@@ -118,6 +121,32 @@ async def test_told_to_stop_it_finishes_what_it_can_and_parks_the_rest_for_who_c
     async with opened(here) as house:
         assert ("job_create", "running") in await on_record(house)
         await house.done("tenant_delete", tenant="t-stops")
+
+
+async def test_who_asks_a_server_that_stops_is_answered_by_who_has_the_state_next(
+    here: Settings, practice: Any, tmp_path: Path
+) -> None:
+    who = await tokens(here, "olivia", "oscar")
+    async with served(tmp_path) as server, Connection(here, who["olivia"]) as known:
+        assert not (await known.call(CLI, "tenant_list", {})).error
+        waits = await server.call(who["olivia"], "tenant_create", name="t-grace")
+        practice.faults.delay(0.5, method="PATCH", path="limitranges/plan(?!.*dryRun)")
+        going = asyncio.create_task(server.call(who["oscar"], "call_approve", id=waits["call_id"]))
+        await happened(practice, "delay")
+        server.process.send_signal(signal.SIGTERM)
+        await stops(here)
+        async with Connection(here, who["oscar"]) as new:
+            answers = await asyncio.gather(
+                *(one.call(CLI, "tenant_list", {}) for one in (known, new)),
+                known.call(CLI, "tenant_create", {"name": "t-next"}),
+            )
+            assert [answer.error for answer in answers] == [None] * 3
+            assert (await going)["state"] == "succeeded"
+            assert await server.ended() == 0
+            rejected = {"id": answers[2].call_id, "reason": "shown"}
+            assert not (await known.call(CLI, "call_reject", rejected)).error
+    async with opened(here) as house:
+        await house.done("tenant_delete", tenant="t-grace")
 
 
 async def test_told_twice_it_ends_as_it_stands_and_loses_nothing(
@@ -332,6 +361,15 @@ async def on_record(house: House) -> list[tuple[str, str]]:
     lines = sa.select(audit.c.tool, audit.c.state)
     found = await house.app.journal.run(lambda c: c.execute(lines).all())
     return [(tool, state) for tool, state in found]
+
+
+async def stops(here: Settings) -> None:
+    """Wait until the owner of the state takes no more calls."""
+    owner = RemoteGate(here.state / SOCKET)
+    async with asyncio.timeout(30):
+        while not (await owner.get("/local"))["stopping"]:
+            await asyncio.sleep(0.01)
+    await owner.close()
 
 
 async def refuses(server: Server) -> None:
