@@ -182,7 +182,7 @@ def _settings(home: Path, port: int, endpoint: str, prometheus: str) -> "Setting
 async def _furnish(settings: "Settings") -> None:
     """What an operator prepares before there can be tenants: roles and a bucket; and instances."""
     from server.app import make_backends
-    from server.commands.doctor import cluster_roles
+    from server.commands.doctor_cluster import cluster_roles
 
     backends = make_backends(settings)
     try:

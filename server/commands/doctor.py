@@ -1,35 +1,18 @@
 """`pilothouse doctor`: is all there that Pilothouse needs, and what would mend what is not?"""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from server.commands.doctor_cluster import Finding, cluster, tried
 from server.commands.show import clean, out, show_json
-from tools.errors import Code, ToolError
+from tools.errors import ToolError
 
 if TYPE_CHECKING:
     from server.settings import Settings
-
-REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-ROLES = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
-AT_ONCE = 16
-MOST = 8  # kinds that are named, of those that rights are missing for
-APPLY = "kubectl apply -f deploy/clusterroles.yaml"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was looked at; `wrong` and what would mend it where it is not well."""
-
-    what: str
-    wrong: str = ""
-    mend: str = ""
-    said: str = ""
 
 
 async def examine(json: bool, **options: Any) -> int:
@@ -64,7 +47,7 @@ async def findings(options: Mapping[str, Any]) -> AsyncIterator[Finding]:
     backends = make_backends(settings)
     try:
         for name, api in backends.apis.items():
-            async for finding in _cluster(name, api):
+            async for finding in cluster(name, api):
                 yield finding
         if backends.aws is None:
             yield Finding("AWS", said="not configured: tenants get no IAM role and no S3 prefix")
@@ -114,68 +97,8 @@ async def _state(settings: "Settings") -> Finding:
     return Finding("state", said="nobody has it open")
 
 
-async def _cluster(name: str, api: Any) -> AsyncIterator[Finding]:
-    what = f"cluster {name}"
-    version, wrong = await _tried(what, lambda: api.get("/version", timeout_s=5))
-    if wrong:
-        yield wrong
-        return
-    yield Finding(what, said=f"{api.connection.url}, {version.get('gitVersion', '')}")
-    wanted = cluster_roles()
-    listed, wrong = await _tried(f"{what}: roles", lambda: api.get(ROLES))
-    if wrong:
-        yield wrong
-    else:
-        there = {role["metadata"]["name"] for role in listed["items"]}
-        names = [b["metadata"]["name"] for b in wanted if b["kind"] == "ClusterRole"]
-        missing = [n for n in names if n.startswith("pilothouse:") and n not in there]
-        lost = f"not there: {', '.join(missing)}" if missing else ""
-        yield Finding(f"{what}: roles", lost, APPLY if missing else "")
-    own = next(b for b in wanted if b["metadata"]["name"] == "pilothouse")
-    rights, wrong = await _tried(f"{what}: rights", lambda: _missing(api, own["rules"]))
-    more = f"; and {len(rights) - MOST} more" if len(rights) > MOST else ""
-    lost = f"missing: {'; '.join(rights[:MOST])}{more}" if rights else ""
-    yield wrong or Finding(f"{what}: rights", lost, APPLY if rights else "")
-
-
-async def _missing(api: Any, rules: list[dict[str, Any]]) -> list[str]:
-    """The rights of the shipped role that we do not have."""
-    asked = asyncio.Semaphore(AT_ONCE)
-
-    async def ask(group: str, resource: str, name: str, verb: str) -> tuple[str, str]:
-        main, _, part = resource.partition("/")
-        attributes = {
-            "group": group, "resource": main, "subresource": part, "verb": verb, "name": name,
-        }  # fmt: skip
-        body = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": {k: v for k, v in attributes.items() if v}},
-        }
-        async with asked:
-            reply = await api.request("POST", REVIEW, body=body)
-        kind = f"{resource}.{group}" if group else resource
-        return ("" if reply.body["status"]["allowed"] else verb), f"{kind} {name}".strip()
-
-    asks = [
-        ask(group, resource, name, verb)
-        for rule in rules
-        for group in rule.get("apiGroups", ())
-        for resource in rule.get("resources", ())
-        for name in rule.get("resourceNames", [""])
-        for verb in rule["verbs"]
-        # Those are asked for with names that only a request has.
-        if verb != "impersonate"
-    ]
-    missing: dict[str, list[str]] = {}
-    for verb, kind in await asyncio.gather(*asks):
-        if verb:
-            missing.setdefault(kind, []).append(verb)
-    return [f"{', '.join(sorted(set(verbs)))} {kind}" for kind, verbs in missing.items()]
-
-
 async def _aws(aws: Any) -> AsyncIterator[Finding]:
-    _, wrong = await _tried("AWS", aws.connected)
+    _, wrong = await tried("AWS", aws.connected)
     if wrong:
         yield wrong
         return
@@ -183,7 +106,7 @@ async def _aws(aws: Any) -> AsyncIterator[Finding]:
     if not aws.bucket:
         yield Finding("AWS: bucket", "none is named", "Set aws.bucket to one that is there.")
     else:
-        _, wrong = await _tried(
+        _, wrong = await tried(
             "AWS: bucket", lambda: aws.call("s3", "head_bucket", Bucket=aws.bucket)
         )
         if wrong:
@@ -194,7 +117,7 @@ async def _aws(aws: Any) -> AsyncIterator[Finding]:
     for provider in aws.provider_arns:
         arn = {"OpenIDConnectProviderArn": provider}
         ask = partial(aws.call, "iam", "get_open_id_connect_provider", **arn)
-        _, wrong = await _tried("AWS: OIDC provider", ask)
+        _, wrong = await tried("AWS: OIDC provider", ask)
         issuer = provider.partition(":oidc-provider/")[2]
         mend = f"aws iam create-open-id-connect-provider --url https://{issuer}"
         yield (
@@ -202,25 +125,6 @@ async def _aws(aws: Any) -> AsyncIterator[Finding]:
             if wrong
             else Finding("AWS: OIDC provider", said=issuer)
         )
-
-
-async def _tried(what: str, ask: Callable[[], Awaitable[Any]]) -> tuple[Any, Finding | None]:
-    try:
-        return await ask(), None
-    except ToolError as error:
-        mend = error.hint
-        if error.code is Code.UNAVAILABLE and not mend:
-            mend = "Is it running, and is the address right?"
-        return None, Finding(what, error.message, mend)
-
-
-def cluster_roles() -> list[dict[str, Any]]:
-    """What deploy/clusterroles.yaml holds."""
-    import yaml
-
-    # Beside `server`, in a checkout as where it is installed.
-    file = Path(__file__).parents[2] / "deploy" / "clusterroles.yaml"
-    return [body for body in yaml.safe_load_all(file.read_text()) if body]
 
 
 def _show(finding: Finding) -> None:

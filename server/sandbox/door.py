@@ -34,6 +34,7 @@ from .store import Record, encode
 Object = dict[str, Any]
 log = logging.getLogger(__name__)
 APPLY = "application/apply-patch+yaml"
+REVIEWED = ("authentication.k8s.io", "authorization.k8s.io")
 HEALTH = ("/readyz", "/livez", "/healthz")
 VERSION = {
     "major": "1", "minor": "36", "emulationMajor": "1", "emulationMinor": "36",
@@ -257,7 +258,7 @@ class Door:
             how = "application/merge-patch+json" if how == APPLY else how
             return _json(set_scale(api, kind, namespace, name, how, body, ask))
         match wanted.verb:
-            case "create" if kind.group == "authorization.k8s.io":
+            case "create" if kind.group in REVIEWED:
                 return _json(review(api, kind, body, ask), 201)
             case "create":
                 return self._one(api.create(kind, namespace, body, ask), accept, query, 201)

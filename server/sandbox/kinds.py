@@ -106,6 +106,8 @@ BUILT_IN = (
         "apps/v1", "StatefulSet", "statefulsets", short=("sts",), categories=ALL,
         subresources=SCALED, generation=True,
     ),
+    _kind("authentication.k8s.io/v1", "SelfSubjectReview", "selfsubjectreviews",
+          verbs=CREATE_ONLY, **CLUSTER),
     _kind("authorization.k8s.io/v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews",
           verbs=CREATE_ONLY, **CLUSTER),
     _kind("authorization.k8s.io/v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews",

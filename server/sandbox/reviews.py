@@ -1,4 +1,4 @@
-"""Access reviews: what somebody may do, answered and not stored."""
+"""Reviews: who somebody is and what they may do, answered and not stored."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ Object = dict[str, Any]
 
 def review(api: Api, kind: Kind, body: Object, ask: Ask) -> Object:
     """The answer to a review."""
+    if kind.kind == "SelfSubjectReview":
+        return _self(api, kind, ask)
     spec = body.get("spec") or {}
     if kind.kind == "SelfSubjectRulesReview":
         status = _rules(api, ask.user, spec.get("namespace", ""))
@@ -34,6 +36,18 @@ def review(api: Api, kind: Kind, body: Object, ask: Ask) -> Object:
         "metadata": meta,
         "spec": spec,
         "status": status,
+    }
+
+
+def _self(api: Api, kind: Kind, ask: Ask) -> Object:
+    user = ask.user
+    info: Object = {"username": user.name, "uid": user.uid, "groups": list(user.groups)}
+    info["extra"] = {key: list(values) for key, values in user.extra.items()}
+    return {
+        "kind": kind.kind,
+        "apiVersion": kind.api_version,
+        "metadata": {"creationTimestamp": stamp(api.clock.now())},
+        "status": {"userInfo": {part: value for part, value in info.items() if value}},
     }
 
 

@@ -196,7 +196,13 @@ def _cluster_roles() -> list[Object]:
     reviews = ["selfsubjectaccessreviews", "selfsubjectrulesreviews"]
     return [
         _role("cluster-admin", everything),
-        _role("system:basic-user", [_rule(["authorization.k8s.io"], reviews, ["create"])]),
+        _role(
+            "system:basic-user",
+            [
+                _rule(["authorization.k8s.io"], reviews, ["create"]),
+                _rule(["authentication.k8s.io"], ["selfsubjectreviews"], ["create"]),
+            ],
+        ),
         _role(
             "system:discovery",
             [

@@ -216,6 +216,7 @@ ScaleSpec = replicas:int
 Eviction = metadata:ObjectMeta deleteOptions:any
 DeleteOptions = gracePeriodSeconds:int orphanDependents:bool propagationPolicy:str dryRun:[str]
   preconditions:any ignoreStoreReadErrorWithClusterBreakingPotential:bool
+SelfSubjectReview = metadata:ObjectMeta status:any
 SelfSubjectAccessReview = metadata:ObjectMeta spec:AccessSpec status:any
 SubjectAccessReview = metadata:ObjectMeta spec:AccessSpec status:any
 AccessSpec = resourceAttributes:ResourceAttributes nonResourceAttributes:PathAttributes user:str

@@ -15,7 +15,7 @@ from typing import Any
 
 import boto3
 
-from server.commands.doctor import cluster_roles
+from server.commands.doctor_cluster import cluster_roles
 from server.identity import new_token
 from server.policy import files
 from server.remote import RemoteGate

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from server import settings
-from server.commands.doctor import cluster_roles
+from server.commands.doctor_cluster import cluster_roles
 from server.commands.serving import serving
 from server.identity import new_token
 from server.serving import listen, listen_here

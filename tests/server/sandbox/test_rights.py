@@ -204,3 +204,12 @@ def test_reviews_say_what_oneself_and_others_may(kube: Client, as_user: Users, s
         f"{group}/selfsubjectrulesreviews", {"spec": {"namespace": space}}
     )
     assert rule("get", "pods/log") in rules["status"]["resourceRules"]
+
+
+def test_everybody_may_ask_who_they_are(kube: Client, as_user: Users, space: str) -> None:
+    path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    own = as_user("viewer").create(path, {})["status"]["userInfo"]
+    assert own == {"username": "vera", "groups": ["system:authenticated"]}
+    account = {"Impersonate-User": f"system:serviceaccount:{space}:mine"}
+    other = as_user("admin", **account).create(path, {})["status"]["userInfo"]
+    assert other["username"] == f"system:serviceaccount:{space}:mine"
