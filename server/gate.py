@@ -26,7 +26,8 @@ from server.carrier import Carrier
 from server.decisions import Decisions
 from server.executor.engine import Engine
 from server.keeper import Keeper
-from server.masking import Pieces, mask, spotless
+from server.masking import Pieces
+from server.outcomes import BROKE_DOWN, failure, for_nobody, masked, why
 from server.plain import fit_key, plain
 from server.policy import Policy, Question, Verdict
 from server.previews import previewed
@@ -36,18 +37,15 @@ from server.shortening import shown
 from server.streams import Streams, stopping
 from server.trail import Trail
 from tools.alerts import Incidents
-from tools.calls import Caller, Outcome, Problem, Progress, State, ToolInfo
+from tools.calls import Caller, Outcome, Progress, State, ToolInfo
 from tools.context import Context
 from tools.errors import Code, ToolError
 from tools.holdings import Chat, Directory, Health, Metrics, People, Tokens, Workspaces
-from tools.plan import Plan, Undo, digest
+from tools.plan import Plan, digest
 from tools.tiers import Tiers
 from tools.tool import Effect
 
 log = structlog.get_logger(__name__)
-
-
-BROKE_DOWN = ToolError(Code.INTERNAL, "The tool broke down.", "The server's log says why.")
 
 
 @dataclass(frozen=True)
@@ -178,14 +176,14 @@ class LocalGate:
             else:
                 outcome = await self._answer(asked, progress)
         except ToolError as error:
-            outcome = _failure(tool, asked, error)
+            outcome = failure(tool, asked, error)
         except asyncio.CancelledError:  # who asked has gone
             gone = Outcome(state=State.CANCELLED, tool=tool)
             self._note(caller, tool, arguments, asked, gone, began)
             raise
         except Exception:
             log.exception("tool failed", tool=tool)
-            outcome = _failure(tool, asked, BROKE_DOWN)
+            outcome = failure(tool, asked, BROKE_DOWN)
         self._note(caller, tool, arguments, asked, outcome, began, known)
         if asked and asked.tool.changes_things and not preview:
             await self.audit.flush()
@@ -197,7 +195,7 @@ class LocalGate:
         began = time.perf_counter()
         asked: Asked | None = None
         outcome = Outcome(state=State.SUCCEEDED, tool=tool)
-        masked = Pieces()
+        clean = Pieces()
         try:
             arguments = plain(arguments)
             asked = await self._admit(caller, tool, arguments)
@@ -207,11 +205,11 @@ class LocalGate:
             pieces: Any = asked.tool.handler(context, asked.arguments)
             async with aclosing(self._streams.read(pieces)) as read:
                 async for piece in read:
-                    yield masked.piece(piece)
-            for piece in masked.rest():
+                    yield clean.piece(piece)
+            for piece in clean.rest():
                 yield piece
         except ToolError as error:
-            outcome = _failure(tool, asked, error)
+            outcome = failure(tool, asked, error)
             raise
         finally:
             self._note(caller, tool, arguments, asked, outcome, began)
@@ -233,7 +231,7 @@ class LocalGate:
             context = self._context(asked, await self._bind(asked), _new_id(), progress)
             answer = await tool.handler(context, asked.arguments)  # type: ignore[misc]
         if isinstance(answer, Outcome):  # what a decision led to
-            return _masked(answer)
+            return masked(answer)
         plain = answer.model_dump(mode="json", exclude_none=True)
         return Outcome(
             state=State.SUCCEEDED,
@@ -261,7 +259,7 @@ class LocalGate:
         try:
             call = await self._planned(asked, id, progress)
             if preview:
-                return _masked(call.outcome()), None
+                return masked(call.outcome()), None
             call = await self._judge(asked, call)
         except BaseException:
             if key and not preview:
@@ -277,7 +275,7 @@ class LocalGate:
         if call.state is State.RUNNING:
             over = await self.carrier.wait(id, self._wait(wait_s), progress)
             call = over or await self.records.find(id) or call
-        return _masked(call.outcome()), call
+        return masked(call.outcome()), call
 
     def _wait(self, wait_s: float | None) -> float:
         return self.limits.wait_s if wait_s is None else max(0.0, min(wait_s, 600.0))
@@ -294,7 +292,7 @@ class LocalGate:
                 )
             await asyncio.sleep(0.02)
         await self.carrier.wait(id, self._wait(wait_s), progress)
-        return _masked((await self.records.find(id) or call).outcome())
+        return masked((await self.records.find(id) or call).outcome())
 
     async def _planned(self, asked: Asked, id: str, progress: Progress | None) -> Call:
         tool, caller = asked.tool, asked.caller
@@ -332,12 +330,12 @@ class LocalGate:
             return call.model_copy(update={"state": State.RUNNING, "policy": unattended.policy})
         person = asked.caller.model_copy(update={"agent": False, "subject": asked.caller.person})
         confirmed = self.admission.ask("confirm", person, asked.tool, call, asked.situation)
-        alone = confirmed.allowed and not _for_nobody(asked.caller)
+        alone = confirmed.allowed and not for_nobody(asked.caller)
         return call.model_copy(
             update={
                 "state": State.AWAITING_CONFIRMATION if alone else State.AWAITING_APPROVAL,
                 "policy": confirmed.policy if alone else unattended.policy,
-                "why": _why(asked, plan, alone),
+                "why": why(asked, plan, alone),
                 "expires": call.created + self.limits.expiry,
             }
         )
@@ -436,7 +434,7 @@ class LocalGate:
 
     async def _reach_of(self, call: Call) -> Bound:
         """The backends with the requester's rights of now. Raises when they may no longer."""
-        caller = call.caller if _for_nobody(call.caller) else self.still(call.caller)
+        caller = call.caller if for_nobody(call.caller) else self.still(call.caller)
         if caller is None:
             raise ToolError(
                 Code.PERMISSION_DENIED,
@@ -459,7 +457,7 @@ class LocalGate:
         if self.advisor:
             self.advisor.ended(call)
         took = (self.records.clock() - call.created).total_seconds() * 1000
-        self._put(call.caller, call, _masked(call.outcome()), took)
+        self._put(call.caller, call, masked(call.outcome()), took)
         self.announce(call)
 
     def _note(
@@ -502,27 +500,6 @@ class LocalGate:
         )
 
 
-def _for_nobody(caller: Caller) -> bool:
-    """An agent of the house, for which nobody can confirm anything."""
-    return caller.agent and caller.door == "internal"
-
-
-def _why(asked: Asked, plan: Plan, alone: bool) -> str:
-    caller = asked.caller
-    if alone:
-        return f"An agent asked for it: {caller.person} confirms what it changes."
-    if _for_nobody(caller):
-        return f"Nobody asked for it: {caller.subject} thinks that it is needed."
-    if asked.tool.scope == "platform":
-        return f"It changes the platform, so somebody other than {caller.person} approves it."
-    what = {
-        Undo.NONE: "It cannot be undone",
-        Undo.RECREATES: "It deletes, and an undo only makes it anew",
-        Undo.EXACT: "It is destructive",
-    }[plan.undo]
-    return f"{what}, so somebody other than {caller.person} approves it."
-
-
 @asynccontextmanager
 async def _within(seconds: float, what: str) -> AsyncIterator[None]:
     try:
@@ -534,21 +511,6 @@ async def _within(seconds: float, what: str) -> AsyncIterator[None]:
             f"{what} took more than {seconds:g} s.",
             "See with `pilothouse doctor` what does not answer; or ask for less.",
         ) from None
-
-
-def _failure(tool: str, asked: Asked | None, error: ToolError) -> Outcome:
-    refused = error.code in (Code.PERMISSION_DENIED, Code.UNAUTHENTICATED) or (
-        asked is None and error.code is Code.NOT_FOUND
-    )
-    state = State.DENIED if refused else State.FAILED
-    name = tool[:64].encode(errors="replace").decode()  # half a surrogate pair is no text
-    return _masked(Outcome(state=state, tool=name, error=Problem.of(error)))
-
-
-def _masked(outcome: Outcome) -> Outcome:
-    if spotless(outcome.model_dump_json()):
-        return outcome
-    return Outcome.model_validate(mask(outcome.model_dump(mode="json")))
 
 
 async def _silent(text: str, done: float | None, of: float | None) -> None:
