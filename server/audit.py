@@ -14,7 +14,7 @@ import sqlalchemy as sa
 import structlog
 
 from server import anchors, chain
-from server.journal import Journal, audit, calls
+from server.journal import Journal, audit, calls, inserted
 from tools.calls import Caller, Outcome, Problem, State
 from tools.errors import ToolError
 
@@ -194,7 +194,7 @@ def _append(connection: sa.Connection, lines: Sequence[Mapping[str, Any]]) -> tu
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text("lock table audit in share row exclusive mode"))
     records = list(chain.linked(lines, *head(connection)))
-    connection.execute(_inserted(records))
+    connection.execute(inserted(audit, records))
     return records[-1]["seq"], records[-1]["hash"]
 
 
@@ -231,15 +231,6 @@ def _told(call: Mapping[str, Any]) -> dict[str, Any]:
         "code": (call["error"] or {}).get("code", ""),
         "duration_ms": 0.0,
     }
-
-
-def _inserted(records: Sequence[Mapping[str, Any]]) -> sa.Insert:
-    """A column at a time: ten times less work than a row at a time, which every read would pay."""
-    columns = (
-        sa.func.unnest(sa.cast([line[column.name] for line in records], sa.ARRAY(column.type)))
-        for column in audit.c
-    )
-    return sa.insert(audit).from_select(list(audit.c), sa.select(*columns))
 
 
 def _text(sent: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import sqlalchemy as sa
 
-from server.journal import Journal, steps
+from server.journal import Journal, inserted, steps
 from tools.plan import Seen
 
 # In the order in which they happen to a change. `sent` without `applied` is what a crash or a lost
@@ -92,7 +92,7 @@ class Ledger:
             if not rows:
                 return
             try:
-                await self._journal.run(lambda c: c.execute(sa.insert(steps), rows) and None)
+                await self._journal.run(_inserting(rows))
             except BaseException:
                 self._rows = rows + self._rows
                 raise
@@ -126,6 +126,6 @@ class Ledger:
 def _inserting(rows: list[dict[str, Any]]) -> Callable[[sa.Connection], None]:
     def write(connection: sa.Connection) -> None:
         if rows:
-            connection.execute(sa.insert(steps), rows)
+            connection.execute(inserted(steps, rows))
 
     return write
