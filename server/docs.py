@@ -1,9 +1,11 @@
-"""What of the documentation is made from the code. `--check` says what is out of date."""
+"""What is made from the code: pages, and the tools as they are listed. `--check` says what is out
+of date."""
 
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from server.doors import mcp_tools
 from server.settings_page import page
 from tools.tool import Tool, catalog
 
@@ -38,6 +40,7 @@ def pages() -> dict[Path, str]:
     return {
         readme: f"{before}{BEGIN}\n{table}\n{END}{after}",
         ROOT / "docs" / "settings.md": page(),
+        mcp_tools.FILE: mcp_tools.made(),
     }
 
 

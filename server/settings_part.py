@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict
 class Part(BaseModel):
     """A table of the settings file. Unknown names are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Built with the settings that it is part of, and not once more by itself.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 def words(value: Any) -> Any:

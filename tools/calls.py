@@ -111,6 +111,7 @@ class Outcome(BaseModel):
     `changes`), and while it waits: `why`, `expires` and `next`, how a person goes on.
     """
 
+    model_config = ConfigDict(defer_build=True)
     state: State
     tool: str
     call_id: str | None = None

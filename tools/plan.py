@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Json: TypeAlias = Any
 
+# All is built (`defer_build`) when it is first used: a client that starts us waits for none of it.
+
 
 class Undo(StrEnum):
     """What undoing a change gives back."""
@@ -31,7 +33,7 @@ class Ref(BaseModel):
     service and type for AWS (`iam/Role`, `s3/Prefix`, `ec2/Instance`, `rds/DBInstance`).
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     backend: Literal["kubernetes", "aws"] = "kubernetes"
     at: str
     kind: str
@@ -50,7 +52,7 @@ class Ref(BaseModel):
 class Seen(BaseModel):
     """What is there, in the fields that a change writes. `value` is None when nothing is."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     uid: str = ""
     value: Json = None
 
@@ -64,7 +66,7 @@ class Change(BaseModel):
     namespace). `needs` are the ids of changes that must be settled first; the rest go side by side.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     undo: ClassVar[Undo] = Undo.EXACT
     atomic: ClassVar[bool] = True  # one request, which is carried out whole or not at all
 
@@ -338,6 +340,7 @@ AnyChange = Annotated[
 class Difference(BaseModel):
     """One field that a change moves, by its path (`spec.replicas`)."""
 
+    model_config = ConfigDict(defer_build=True)
     path: str
     before: Json = None
     after: Json = None
@@ -351,6 +354,7 @@ class Preview(BaseModel):
     `notes` name whoever else manages the fields and may put them back.
     """
 
+    model_config = ConfigDict(defer_build=True)
     id: str
     title: str
     verb: Literal["create", "update", "delete"]
@@ -367,7 +371,7 @@ class Plan(BaseModel):
     of a tenant deletes whatever was put there since). `result` is handed back on success.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     summary: str
     changes: tuple[AnyChange, ...] = ()
     notes: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.doors.mcp import Request, mcp_server
+from server.doors.mcp_tools import listed_unseen
 from tools.calls import Caller, Gate, Outcome, Problem, Progress, State, ToolInfo
 from tools.errors import Code, ToolError
 
@@ -151,25 +152,11 @@ def _security(hosts: Sequence[str], origins: Sequence[str]) -> TransportSecurity
     )
 
 
-def cataloged(caller: Caller) -> list[ToolInfo]:
-    """The tools that may be shown to a caller whose role nobody has looked up yet."""
-    from tools.tool import Effect, catalog
-
-    return [
-        tool.info()
-        for tool in catalog().values()
-        if tool.effect is not Effect.DECIDE
-        and not tool.people_only
-        and not (caller.read_only and tool.changes_things)
-        and (caller.toolsets is None or tool.group in caller.toolsets)
-    ]
-
-
 async def serve_stdio(
     make_gate: MakeGate,
     caller: Caller,
     *,
-    listed: Callable[[Caller], list[ToolInfo]] = cataloged,
+    listed: Callable[[Caller], list[ToolInfo]] = listed_unseen,
     **options: Any,
 ) -> None:
     """Serve one client over stdin and stdout until it leaves.

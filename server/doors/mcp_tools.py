@@ -1,10 +1,17 @@
-"""Tools as MCP declares them."""
+"""Tools as MCP declares them, and those that there are as a file: importing all of them and making
+their schemas takes a client that starts us longer than anything else of ours."""
 
+import json
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from mcp.types import Tool, ToolAnnotations
 
-from tools.calls import ToolInfo
+from tools.calls import Caller, ToolInfo
+
+# Made by `make docs`; a test holds it to what the tools say.
+FILE = Path(__file__).with_name("tools.json")
 
 # Every byte here is paid for once a write tool; what they mean is said in the instructions.
 WRITE_OPTIONS = {"preview": {"type": "boolean"}, "key": {"type": "string"}}
@@ -42,6 +49,30 @@ STREAM_OUTPUT: dict[str, Any] = {
 def offered(info: ToolInfo) -> bool:
     """Is it for agents at all? What comes through MCP does not decide."""
     return info.effect != "decide"
+
+
+def made() -> str:
+    """What is to be in the file: the tools that an agent may be shown, in their order."""
+    from tools.tool import catalog
+
+    infos = (tool.info() for tool in catalog().values() if not tool.people_only)
+    kept = [info.model_dump() for info in infos if offered(info)]
+    return json.dumps(kept, indent=1, ensure_ascii=False) + "\n"
+
+
+@cache
+def _kept() -> list[ToolInfo]:
+    return [ToolInfo.model_validate(info) for info in json.loads(FILE.read_bytes())]
+
+
+def listed_unseen(caller: Caller) -> list[ToolInfo]:
+    """The tools that may be shown to a caller whose role nobody has looked up yet."""
+    return [
+        info
+        for info in _kept()
+        if not (caller.read_only and info.effect == "write")
+        and (caller.toolsets is None or info.group in caller.toolsets)
+    ]
 
 
 def declaration(info: ToolInfo) -> Tool:

@@ -1,35 +1,24 @@
-"""All tools as MCP declares them: small, valid, and as they were.
-
-`PILOTHOUSE_SNAPSHOTS=write pytest tests/server/doors/test_mcp_tools.py` writes the snapshot anew.
-"""
+"""All tools as MCP declares them: small, valid, and as the file says that is listed from."""
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 from mcp.types import Tool
 
-from server.doors.mcp_serving import cataloged
-from server.doors.mcp_tools import WRITE_OPTIONS, declaration
+from server.doors.mcp_tools import FILE, WRITE_OPTIONS, declaration, listed_unseen, made
 from tools.calls import Caller, Outcome, Problem, State
 from tools.schemas import without_nulls
 from tools.tool import Effect, catalog
 
-SNAPSHOT = Path(__file__).parents[2] / "snapshots" / "tools.json"
 MOST_BYTES, MOST_ON_AVERAGE, MOST_OUTPUT = 20_000, 550, 2_500
 OPERATOR = Caller.of("olga", operator=True, agent=True)
 
 
 @pytest.fixture(scope="module")
 def declared() -> list[Tool]:
-    return [declaration(info) for info in cataloged(OPERATOR)]
-
-
-def plain(tool: Tool) -> dict[str, Any]:
-    return tool.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return [declaration(info) for info in listed_unseen(OPERATOR)]
 
 
 def compact(value: Any) -> str:
@@ -94,16 +83,11 @@ def test_what_is_for_people_is_not_offered(declared):
 
 
 def test_read_only_and_toolsets_shorten_the_list():
-    reads = cataloged(OPERATOR.model_copy(update={"read_only": True}))
+    reads = listed_unseen(OPERATOR.model_copy(update={"read_only": True}))
     assert {i.effect for i in reads} == {"read", "stream"}
-    jobs = cataloged(OPERATOR.model_copy(update={"toolsets": frozenset({"jobs"})}))
+    jobs = listed_unseen(OPERATOR.model_copy(update={"toolsets": frozenset({"jobs"})}))
     assert {i.group for i in jobs} == {"jobs"}
 
 
-def test_the_tools_are_as_they_were(declared):
-    now = {tool.name: plain(tool) for tool in declared}
-    text = json.dumps(now, indent=1, ensure_ascii=False) + "\n"
-    if os.environ.get("PILOTHOUSE_SNAPSHOTS") == "write":
-        SNAPSHOT.parent.mkdir(exist_ok=True)
-        SNAPSHOT.write_text(text)
-    assert SNAPSHOT.read_text() == text, "what clients see has changed: see this file's first lines"
+def test_what_is_listed_is_what_the_tools_say():
+    assert FILE.read_text() == made(), "what clients see has changed: make docs, and look at it"
