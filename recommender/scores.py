@@ -1,5 +1,6 @@
 """How past suggestions did, by strategy."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -38,23 +39,29 @@ class Score:
 
 
 async def scores(
-    run: Run, now: float, claiming: float = 0.9, since: float = 0.0
+    run: Run,
+    now: float,
+    claiming: float = 0.9,
+    since: float = 0.0,
+    namespaces: Collection[str] | None = None,
 ) -> dict[str, Score]:
-    """By strategy, in the order of their names. `now` and `since` are seconds since 1970."""
+    """By strategy, in the order of their names; of these namespaces, or of all. `now` and `since`
+    are seconds since 1970."""
     count, monthly = sa.func.count(), sa.func.sum(s.monthly)
+    seen = sa.true() if namespaces is None else s.namespace.in_(sorted(namespaces))
     by_state = (
         sa.select(s.strategy, s.state, count, monthly)
-        .where(s.state.in_(COUNTED), (s.state != "open") | (s.expires > now))
+        .where(seen, s.state.in_(COUNTED), (s.state != "open") | (s.expires > now))
         .group_by(s.strategy, s.state)
     )
     by_outcome = (
         sa.select(s.strategy, s.state, count, monthly)
-        .where(s.state.in_(OUTCOMES), s.updated >= since)
+        .where(seen, s.state.in_(OUTCOMES), s.updated >= since)
         .group_by(s.strategy, s.state)
     )
     by_held = (
         sa.select(s.strategy, s.held, count)
-        .where(s.held.is_not(None), s.confidence >= claiming)
+        .where(seen, s.held.is_not(None), s.confidence >= claiming)
         .group_by(s.strategy, s.held)
     )
     states, outcomes, claims = await run(

@@ -1,8 +1,8 @@
 """The way in: may this caller call this tool on this tenant, and are the arguments valid?"""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
@@ -15,7 +15,7 @@ from tools.errors import Code, ToolError
 from tools.holdings import Directory, TenantRef
 from tools.plan import Undo
 from tools.provisioning import NAMESPACE
-from tools.tool import Arguments, Tool, catalog
+from tools.tool import Arguments, Effect, Tool, catalog
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,10 @@ class Asked:
         return self.situation.tenant
 
 
+# What becomes of a call: it goes ahead, waits for whom it is asked for, waits for somebody else, or
+# is denied. Who may do the most comes first.
+Fate = Literal["ahead", "confirmed", "approved", "denied"]
+FATES: Sequence[Fate] = get_args(Fate)
 # What a call stands for, as a caller may see it: the tool's name and the tenant.
 StandsFor = Callable[[Caller, str], Awaitable[tuple[str, str]]]
 
@@ -67,6 +71,41 @@ class Admission:
                     found.append(tool.info())
         return found
 
+    def foresee(self, caller: Caller, name: str, tenant: str = "", doing: str = "") -> Fate:
+        """What would become of a call of this tool, as far as can be told before it is planned:
+        for whoever shows buttons. `doing` is the tool that it stands for. Without a tenant it is
+        about the one where the most is allowed."""
+        tool = self.tools[name]
+        if _switched_off(caller, tool):
+            return "denied"
+        if doing in self.stands_for:  # what it stands for is about the tenant
+            tool = replace(tool, scope="tenant")
+        elif doing in self.tools:
+            tool = _as(tool, self.tools[doing])
+        takes_one = "tenant" in tool.arguments.model_fields or (
+            name in self.stands_for and not doing
+        )
+        about = tenant if tool.scope == "tenant" or takes_one else ""
+        if not about and tool.scope == "tenant" and not caller.operator:
+            fates = [self.foresee(caller, name, one, doing) for one in caller.grants]
+            return min(fates, key=FATES.index, default="denied")
+        grant = caller.grants.get(about)
+        situation = self._situation(caller, tool, about, grant.uid if grant else "")
+        if not self.policy.ask("call", caller, tool, situation).allowed:
+            return "denied"
+        if tool.effect is not Effect.WRITE:
+            return "ahead"
+        planned = situation._replace(
+            undo="recreates" if tool.destructive else "exact",
+            destructive=tool.destructive,
+            sole_operator=self.sole_operator and self.operators() == 1,
+        )
+        if self.policy.ask("unattended", caller, tool, planned).allowed:
+            return "ahead"
+        person = caller.model_copy(update={"agent": False, "subject": caller.person})
+        alone = self.policy.ask("confirm", person, tool, planned).allowed
+        return "confirmed" if alone else "approved"
+
     async def admit(self, caller: Caller, name: str, arguments: Mapping[str, Any]) -> Asked:
         """Raises `ToolError` for who may not, and for arguments that are not valid."""
         tool = self.tools.get(name)
@@ -81,7 +120,7 @@ class Admission:
                 raw = raw | {"tenant": about} if about else raw
         about = about if isinstance(about, str) else ""
         tenant = await self.tenants.find(about) if about else None
-        situation = self._situation(caller, tool, about, tenant)
+        situation = self._situation(caller, tool, about, tenant.uid if tenant else "")
         verdict = self.policy.ask("call", caller, tool, situation)
         if not verdict.allowed:
             raise not_yours(caller, tool, situation, verdict)
@@ -132,7 +171,8 @@ class Admission:
         tenant = await self.tenants.find(about) if about else None
         if tenant is not None and call.tenant_uid and tenant.uid != call.tenant_uid:
             tenant = None  # another tenant has the name now
-        return tool, self._situation(caller, tool, about, tenant), tenant
+        situation = self._situation(caller, tool, about, tenant.uid if tenant else "")
+        return tool, situation, tenant
 
     async def _must_be_there(self, name: str) -> None:
         """An operator may look into a namespace that is no tenant; a name that nothing has is a
@@ -155,18 +195,20 @@ class Admission:
         first = self.tools.get(name)
         if first is None:
             return tool, tenant
-        judged = replace(tool, role=first.role, scope=first.scope, runs_as=first.runs_as)
-        return judged, tenant if first.scope == "tenant" else ""
+        return _as(tool, first), tenant if first.scope == "tenant" else ""
 
-    def _situation(
-        self, caller: Caller, tool: Tool, about: str, tenant: TenantRef | None
-    ) -> Situation:
+    def _situation(self, caller: Caller, tool: Tool, about: str, uid: str) -> Situation:
         return Situation(
             tenant=about,
-            role=_role(caller, tool, about, tenant),
+            role=_role(caller, tool, about, uid),
             protected=self.backends.protected(about),
             elicited=caller.door == "mcp-elicitation",
         )
+
+
+def _as(tool: Tool, first: Tool) -> Tool:
+    """A tool as the one that it stands for."""
+    return replace(tool, role=first.role, scope=first.scope, runs_as=first.runs_as)
 
 
 def _switched_off(caller: Caller, tool: Tool) -> bool:
@@ -189,13 +231,13 @@ def _best_role(caller: Caller, tool: Tool) -> Role | None:
     return best if tool.scope == "tenant" or tool.role is not Role.OPERATOR else None
 
 
-def _role(caller: Caller, tool: Tool, about: str, tenant: TenantRef | None) -> Role | None:
+def _role(caller: Caller, tool: Tool, about: str, uid: str) -> Role | None:
     """The caller's role where the call would act. A grant holds for one uid of a tenant only."""
     if caller.operator:
         return Role.OPERATOR
     if about:
         grant: Grant | None = caller.grants.get(about)
-        return grant.role if grant and tenant and grant.uid == tenant.uid else None
+        return grant.role if grant and uid and grant.uid == uid else None
     return _best_role(caller, tool) if tool.scope == "platform" else None
 
 

@@ -74,6 +74,12 @@ class Advisor:
         # Told of each suggestion that is new or has changed.
         self.changed: Callable[[Recommendation], None] = lambda one: None
         suggestions.moved = lambda one: self.changed(self._shown(one))
+        # What calls about a suggestion stand for, by tool: see `server/admission.py`.
+        self.stands_for = {
+            APPLY: self._applied,
+            "recommendation_reject": self._decided,
+            "recommendation_snooze": self._decided,
+        }
         self._one_at_a_time = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self.settling: set[asyncio.Task[None]] = set()
@@ -115,7 +121,8 @@ class Advisor:
                 limit=limit,
                 cursor=next,
             )
-        return [self._shown(one) for one in page.items], page.next, await self._notes()
+        notes = await self._notes(whole=caller.operator)
+        return [self._shown(one) for one in page.items], page.next, notes
 
     async def get(self, caller: Caller, id: str) -> Recommendation:
         return self._shown(await self._find(caller, id))
@@ -131,12 +138,17 @@ class Advisor:
         with as_tool_errors():
             return self._shown(await self.suggestions.later(one.id, until))
 
-    async def scores(self) -> Mapping[str, dict[str, Any]]:
+    async def scores(self, caller: Caller) -> Mapping[str, dict[str, Any]]:
         from recommender.scores import scores
 
         now = self._clock()
         month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        found = await scores(self.suggestions.run, now.timestamp(), since=month.timestamp())
+        found = await scores(
+            self.suggestions.run,
+            now.timestamp(),
+            since=month.timestamp(),
+            namespaces=await self._seen_by(caller),
+        )
         return {name: asdict(score) | {"said": score.said} for name, score in found.items()}
 
     async def picture(self, caller: Caller, id: str, format: str, dark: bool) -> bytes:
@@ -156,10 +168,14 @@ class Advisor:
         workload = self._workload(one, PICTURE_S)
         return drawn(one.suggestion, workload, format, dark)
 
-    async def stands_for(self, caller: Caller, id: str) -> tuple[str, str]:
+    async def _applied(self, caller: Caller, id: str) -> tuple[str, str]:
         """The tool that applying it calls, and the tenant."""
         one = await self._find(caller, id)
         return one.suggestion.tool, one.suggestion.subject.namespace
+
+    async def _decided(self, caller: Caller, id: str) -> tuple[str, str]:
+        """No tool, but the tenant: to decide about it takes a role there, and not just anywhere."""
+        return "", (await self._find(caller, id)).suggestion.subject.namespace
 
     # ---- analysing
 
@@ -399,17 +415,20 @@ class Advisor:
         found = await asyncio.gather(*(self._tenants.find(name) for name in caller.grants))
         return {t.name for t in found if t is not None and caller.grants[t.name].uid == t.uid}
 
-    async def _notes(self) -> Sequence[str]:
-        """What is to be known of the last run, where it was not all well."""
+    async def _notes(self, whole: bool) -> Sequence[str]:
+        """What is to be known of the last run, where it was not all well. Only `whole` has its
+        warnings, which name whatever workloads and tenants they are about."""
         last = await self.runs.latest(1)
         if not last:
             return ["Nothing was analysed yet: recommendation_analyze does it now."]
         run = last[0]
+        when = f"{_moment(run.started):%Y-%m-%d %H:%M} UTC"
+        told = f"The analysis of {when} is {run.state}"
+        if not whole:
+            return [] if run.state == "complete" else [f"{told}: an operator is told why."]
         if run.state == "complete":
             return run.warnings[:5]
-        when = f"{_moment(run.started):%Y-%m-%d %H:%M} UTC"
-        told = f"The analysis of {when} is {run.state}: {run.error}".strip(": ")
-        return [told, *run.warnings[:5]]
+        return [f"{told}: {run.error}".strip(": "), *run.warnings[:5]]
 
     def _shown(self, one: "Stored") -> Recommendation:
         from recommender.strategies.base import said_left

@@ -143,7 +143,10 @@ class App:
             return await self.who(token, door, tool, local=local is not None)
 
         most_body = self.settings.limits.body_kb * 1024
-        sessions = Sessions(self.state_key, self.signed_in, self.identity.signed_out)
+        identity = self.identity
+        sessions = Sessions(
+            self.state_key, self.signed_in, identity.signed_out, identity.sign_in.logout_sha256
+        )
         app = rest_app(
             Inside(
                 self.gate,
@@ -178,6 +181,7 @@ class App:
         web = Web(
             self.gate,
             who,
+            self.local_gate.admission.foresee,
             sessions,
             our_version(),
             plans,

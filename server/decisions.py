@@ -55,7 +55,11 @@ class Decisions:
             where.append(calls.c.tool == tool)
         found = await self.records.select(*where, limit=limit + 1, before=_before(next))
         more = _after(found[limit - 1]) if len(found) > limit else ""
-        return [call.record() for call in found[:limit]], more
+        return [await self._listed(call) for call in found[:limit]], more
+
+    async def _listed(self, call: Call) -> CallRecord:
+        may = await self._may(call) if call.state.waiting else []
+        return call.record().model_copy(update={"may": may})
 
     async def get(self, id: str) -> CallRecord:
         call = await self.call(id)
@@ -125,6 +129,10 @@ class Decisions:
         call = await self.call(id)
         steps = await self.carrier.ledger.steps(call.id)
         return await undo_plan(call, steps, await self.reach(call))
+
+    async def frozen(self) -> str:
+        said = await self.records.get_meta("frozen")
+        return f"{said['by']}: {said['reason']}" if said else ""
 
     async def freeze(self, reason: str) -> None:
         await self.records.set_meta("frozen", {"by": self.caller.subject, "reason": reason})

@@ -54,6 +54,7 @@ class Demo:
     url: str
     settings: "Settings"
     tokens: dict[str, str]
+    app: "App"
 
 
 async def demo(port: int, state: Path | None) -> int:
@@ -108,7 +109,7 @@ async def running(port: int = 8000, state: Path | None = None) -> AsyncIterator[
         tokens = await _populate(app)
         if advisor := app.local_gate.advisor:
             await advisor.run("the demo")
-        yield Demo(url, settings, tokens)
+        yield Demo(url, settings, tokens, app)
 
 
 @contextmanager

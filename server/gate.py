@@ -118,8 +118,7 @@ class LocalGate:
             policy,
             tenants,
             backends,
-            stands_for={"call_undo": self._undone}
-            | ({APPLY: advisor.stands_for} if advisor else {}),
+            stands_for={"call_undo": self._undone} | (advisor.stands_for if advisor else {}),
             operators=lambda: self.operators(),
             sole_operator=self.limits.sole_operator,
         )
@@ -257,10 +256,11 @@ class LocalGate:
             if owner != id:
                 return await self._again(owner, wait_s, progress), None
         try:
-            call = await self._planned(asked, id, progress)
+            planned = await self._planned(asked, id, progress)
+            call = await self._judge(asked, planned)
             if preview:
-                return masked(call.outcome()), None
-            call = await self._judge(asked, call)
+                would = planned.outcome().model_copy(update={"why": call.why})
+                return masked(would), None
         except BaseException:
             if key and not preview:
                 await asyncio.shield(self.records.drop_key(id))

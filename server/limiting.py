@@ -26,7 +26,7 @@ from tools.errors import Code, ToolError
 # Of each who asks too often, so many requests are held until they may ask again.
 MOST_HELD, LONGEST_HOLD_S = 256, 1.0
 BURST_S = 5
-SIGNING_IN = ("/api/v1/auth/", "/signin")
+SIGNING_IN = ("/api/v1/auth/", "/signin", "/register")
 
 
 class Rates:

@@ -54,11 +54,16 @@ class CallRow(BaseModel):
     summary: str
     requester: str
     created: str
+    may: list[str] | None = None
 
 
 class CallList(Answer):
+    """`may` is what this person may do about a call that waits; `frozen`, who stopped all carrying
+    out, and why."""
+
     calls: list[CallRow]
     next: str = ""
+    frozen: str | None = None
 
 
 class CallAnswer(Answer):
@@ -81,7 +86,8 @@ async def call_list(ctx: Context, which: CallFilter) -> CallList:
         limit=which.limit,
         next=which.next,
     )
-    return CallList(calls=[_row(record) for record in found], next=more)
+    frozen = await ctx.calls.frozen()
+    return CallList(calls=[_row(record) for record in found], next=more, frozen=frozen or None)
 
 
 @tool("call_get", effect=Effect.READ, group="calls", title="Show a call", scope="platform")
@@ -201,6 +207,7 @@ def _row(record: CallRecord) -> CallRow:
         summary=record.outcome.summary,
         requester=record.requester,
         created=record.created.isoformat(timespec="seconds"),
+        may=list(record.may) or None,
     )
 
 

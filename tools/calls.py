@@ -108,7 +108,8 @@ class Outcome(BaseModel):
     """What became of a call, the same through every door.
 
     A read has `answer`. A write has `call_id`, `digest`, what it would do or did (`summary`,
-    `changes`), and while it waits: `why`, `expires` and `next`, how a person goes on.
+    `changes`), and while it waits: `why`, `expires` and `next`, how a person goes on. A preview
+    has `why` where it would wait.
     """
 
     model_config = ConfigDict(defer_build=True)

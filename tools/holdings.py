@@ -42,7 +42,8 @@ class Moment(BaseModel):
 
 
 class CallRecord(BaseModel):
-    """A call as the journal has it, and what the caller (a person) may do about it."""
+    """A call as the journal has it, and what the caller (a person) may do about it: of a list,
+    only of those that wait."""
 
     id: str
     tool: str
@@ -84,6 +85,10 @@ class Calls(Protocol):
     async def confirm(self, id: str, digest: str) -> Outcome: ...
 
     async def reject(self, id: str, reason: str) -> Outcome: ...
+
+    async def frozen(self) -> str:
+        """Who stopped all carrying out, and why; empty while it goes on."""
+        ...
 
     async def freeze(self, reason: str) -> None: ...
 
@@ -322,8 +327,9 @@ class Recommendations(Protocol):
 
     async def analyze(self, caller: Caller, tenant: str, progress: Progress) -> Any: ...
 
-    async def scores(self) -> Mapping[str, dict[str, Any]]:
-        """How those of each strategy did; `saved` and `lately` are of this month (in UTC)."""
+    async def scores(self, caller: Caller) -> Mapping[str, dict[str, Any]]:
+        """How those of each strategy did that the caller may see; `saved` and `lately` are of this
+        month (in UTC)."""
         ...
 
     async def picture(self, caller: Caller, id: str, format: str, dark: bool) -> bytes:

@@ -118,7 +118,7 @@ async def list_(ctx: Context, which: RecommendationFilter) -> RecommendationList
         limit=which.limit,
         next=which.next,
     )
-    scores = await ctx.need_recommendations().scores() if not which.next else {}
+    scores = await ctx.need_recommendations().scores(ctx.caller) if not which.next else {}
     return RecommendationList(
         recommendations=[_row(one) for one in found],
         scores=[

@@ -53,8 +53,8 @@ async def invite(asked: Mapping[str, Any], json: bool, **where: Any) -> int:
         show_json(info | {"invitation": code})
     else:
         err.print(
-            f"Send this to {info['email']}; it is shown this once. They register with it "
-            "(POST /api/v1/auth/register), and then sign in on the page:",
+            f"Send this to {info['email']}; it is shown this once. They register with it on the "
+            "page, at /register:",
             style="dim",
         )
         out.out(code, highlight=False)

@@ -75,7 +75,7 @@ class SignIn:
                 row["id"], self._people.is_invited(code), **values
             ):
                 raise self._refused("register", row)
-        elif self._settings.registration != "open":
+        elif not self.open:
             raise ToolError(
                 Code.PERMISSION_DENIED,
                 "To register here takes an invitation.",
@@ -111,6 +111,11 @@ class SignIn:
             return here, await self._sessions.begin(here["id"], lasts)
         return here, await self._sessions.begin(here["id"], self._access, self._refresh)
 
+    @property
+    def open(self) -> bool:
+        """May anybody register, invited or not?"""
+        return self._settings.registration == "open"
+
     def any(self) -> bool:
         """Does anybody sign in here?"""
         return any(row["password"] for row in self._people.rows.all.values())
@@ -134,10 +139,11 @@ class SignIn:
 
     async def logout(self, token: str) -> None:
         """End the session of an access or a refresh token; one that there is not is no error."""
-        if session := await self._sessions.of(token):
-            await self._sessions.end(session["id"])
-            if row := self._people.rows.all.get(session["user_id"]):
-                self.note(row["subject"], "logout", None)
+        await self._end(await self._sessions.of(token))
+
+    async def logout_sha256(self, access: str) -> None:
+        """The same for who keeps no more of an access token than we do."""
+        await self._end(await self._sessions.find(access))
 
     async def change_password(self, token: str, old: str, new: str) -> None:
         """Of whom the access token is. All their other sessions end. Raises `ToolError`."""
@@ -156,6 +162,12 @@ class SignIn:
         await self._people.rows.change(row["id"], password=hashed)
         await self._sessions.end_all(row["id"], but=session["id"])
         self.note(row["subject"], "password", None)
+
+    async def _end(self, session: Row | None) -> None:
+        if session:
+            await self._sessions.end(session["id"])
+            if row := self._people.rows.all.get(session["user_id"]):
+                self.note(row["subject"], "logout", None)
 
     async def _try(self, email: str) -> None:
         """Counted before it is looked at, so that many at once are not all free."""

@@ -439,6 +439,15 @@ async def test_what_was_measured_before_a_moment_is_not_saved_since(book: Book) 
     assert score.saved == 12.0
 
 
+async def test_scores_are_over_the_namespaces_that_are_asked_about(book: Book) -> None:
+    theirs = replace(API, namespace="bank")
+    await book.found(rightsize(), rightsize(subject=theirs, monthly=30.0))
+    now = book.clock()
+    assert (await scores(book.run, now))["rightsize"].promised == 42.0
+    assert (await scores(book.run, now, namespaces={"bank"}))["rightsize"].promised == 30.0
+    assert await scores(book.run, now, namespaces=set()) == {}
+
+
 async def test_an_expired_one_is_not_counted_as_open_and_what_it_was_worth_is_not_promised(
     book: Book,
 ) -> None:

@@ -203,6 +203,21 @@ async def test_applying_is_judged_as_the_tool_that_does_it(house: House, tenant:
     assert again.state is State.SUCCEEDED, again.error or again.why
 
 
+async def test_deciding_about_one_takes_a_role_in_its_tenant_and_not_in_any(
+    house: House, tenant: str
+) -> None:
+    id = await rightsizing(house)
+    viewer = await house.member(tenant, Role.VIEWER)
+    grants = {**viewer.grants, "other": Grant(role=Role.ADMIN, uid="u")}
+    admin_elsewhere = viewer.model_copy(update={"grants": grants})
+    for tool, more in (("reject", {"reason": "no"}), ("snooze", {"days": 1})):
+        denied = await house.call(admin_elsewhere, f"recommendation_{tool}", id=id, **more)
+        assert denied.state is State.DENIED, tool
+    assert await state_of(house, id) == "open"
+    user = await house.member(tenant, Role.USER)
+    assert not (await house.call(user, "recommendation_snooze", id=id, days=1)).failed
+
+
 async def test_a_rejected_one_stays_away(house: House) -> None:
     id = await rightsizing(house)
     await house.done("recommendation_reject", id=id, reason="it has a burst every quarter")
@@ -214,12 +229,30 @@ async def test_a_rejected_one_stays_away(house: House) -> None:
 async def test_who_is_in_another_tenant_sees_none_of_it(house: House) -> None:
     id = await rightsizing(house)
     stranger = Caller.of("mallory", grants={"other": Grant(role=Role.ADMIN, uid="u")})
-    assert await listed(house, stranger) == []
+    seen = await house.call(stranger, "recommendation_list")
+    assert seen.answer == {"recommendations": []}, "no sums either"
     hidden = await house.call(stranger, "recommendation_get", id=id)
     assert hidden.error is not None
     assert hidden.error.code is Code.NOT_FOUND
     denied = await house.call(stranger, "metrics_query", query="up")
     assert denied.state is State.DENIED
+
+
+async def test_of_a_run_over_all_tenants_only_operators_are_told_the_details(house: House) -> None:
+    advisor = house.app.local_gate.advisor
+    assert advisor is not None
+    run_id = await advisor.runs.begin("schedule")
+    await advisor.runs.end(run_id, seen={}, warnings=["idle failed on hidden/db"], partial=True)
+    member = Caller.of("mallory", grants={"other": Grant(role=Role.ADMIN, uid="u")})
+    told = {}
+    for who in (member, OLIVIA):
+        outcome = await house.call(who, "recommendation_list")
+        assert outcome.answer is not None
+        told[who.subject] = outcome.answer["notes"]
+    assert told["olivia"][1:] == ["idle failed on hidden/db"]
+    (note,) = told["mallory"]
+    assert "is partial" in note
+    assert "hidden" not in note
 
 
 async def harmed(house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:

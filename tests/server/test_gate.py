@@ -209,6 +209,19 @@ async def test_a_preview_shows_the_diff_and_does_nothing(
     assert shown.error is not None
 
 
+async def test_a_preview_says_whether_it_would_wait(house: House, tenant: str) -> None:
+    scaled = {"tenant": tenant, "name": "web", "replicas": 5}
+    for who, tool, arguments, why in (
+        (OLIVIA, "workload_scale", scaled, ""),
+        (AGENT, "workload_scale", scaled, "olivia confirms what it changes"),
+        (OLIVIA, "tenant_create", {"name": "hooli", "plan": "free"}, "other than olivia approves"),
+    ):
+        outcome = await house.app.gate.call(who, tool, arguments, preview=True)
+        assert outcome.state is State.PLANNING
+        assert why in outcome.why
+        assert bool(outcome.why) is bool(why)
+
+
 async def test_what_changes_nothing_succeeds_at_once(house: House, tenant: str) -> None:
     outcome = await house.call(AGENT, "workload_scale", tenant=tenant, name="web", replicas=2)
     assert outcome.state is State.SUCCEEDED

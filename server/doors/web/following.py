@@ -14,7 +14,7 @@ from server.doors.web.words import peak
 from tools.calls import Problem
 from tools.errors import ToolError
 
-TAIL = 200
+TAIL, WHOLE = 200, 5000  # lines
 WIDTH, HEIGHT = 120, 24
 
 
@@ -25,24 +25,37 @@ async def job_log(visit: Visit) -> Response:
 
 async def workload_log(visit: Visit) -> Response:
     path = visit.request.path_params
-    which = {name: path[name] for name in ("tenant", "kind", "name")}
+    which: dict[str, Any] = {name: path[name] for name in ("tenant", "kind", "name")}
+    if container := visit.query("container"):
+        which["container"] = container
+    if visit.query("previous"):  # the run before the last restart, which has ended
+        which |= {"previous": True, "follow": False}
     return _follow(visit, "workload_logs", **which)
 
 
-def _follow(visit: Visit, tool: str, **which: str) -> Response:
-    """Lines of JSON. Without `follow` it ends with what is there."""
-    arguments = which | {"tail_lines": TAIL, "follow": visit.query("follow") == "1"}
+def _follow(visit: Visit, tool: str, **which: Any) -> Response:
+    """With `follow` lines of JSON, as they are written; else what is there, as text."""
+    follows = visit.query("follow") == "1"
+    arguments = {"tail_lines": TAIL if follows else WHOLE, "follow": follows} | which
 
     async def body() -> AsyncIterator[bytes]:
         pieces: Any = visit.web.gate.stream(visit.caller, tool, arguments)
         try:
             async with aclosing(pieces):
                 async for piece in pieces:
-                    yield line(piece)
+                    yield line(piece) if follows else _text(piece)
         except ToolError as error:
-            yield line({"error": Problem.of(error).model_dump(mode="json")})
+            problem = {"error": Problem.of(error).model_dump(mode="json")}
+            yield line(problem) if follows else f"{error.message} {error.hint}\n".encode()
 
-    return StreamingResponse(body(), media_type="application/x-ndjson")
+    kind = "application/x-ndjson" if follows else "text/plain; charset=utf-8"
+    return StreamingResponse(body(), media_type=kind)
+
+
+def _text(piece: dict[str, Any]) -> bytes:
+    if note := piece.get("note"):
+        return f"({note})\n".encode()
+    return str(piece.get("text", "")).encode()
 
 
 async def small_usage(visit: Visit) -> Response:

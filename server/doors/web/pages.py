@@ -8,7 +8,6 @@ at that form, with what was typed.
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from hashlib import sha256
 from importlib.resources import files
 from threading import Thread
@@ -23,8 +22,7 @@ from starlette.routing import Route
 
 from server.doors.http import STATUS
 from server.doors.web import words
-from server.doors.web.sessions import LASTS_S
-from server.doors.web.visits import Form, Visit, Web
+from server.doors.web.visits import Form, Visit, Web, decides
 from tools.calls import Problem
 from tools.errors import Code, ToolError
 from tools.tool import catalog
@@ -34,7 +32,6 @@ log = structlog.get_logger(__name__)
 MOST_FORM = 64 * 1024  # bytes
 SAID = "pilothouse_said"
 SAID_S = 60
-CARRIED, CARRIED_S = "pilothouse_signing_in", 600
 STATIC = {
     "style.css": "text/css",
     "page.js": "text/javascript",
@@ -59,6 +56,7 @@ Act = Callable[[Visit], Awaitable[tuple[str | None, str]]]
 def web_routes(web: Web) -> list[Route]:
     from server.doors.web import asking
     from server.doors.web.acting import act
+    from server.doors.web.entering import entrances
     from server.doors.web.exports import EXPORTS
     from server.doors.web.following import STREAMS
     from server.doors.web.views import VIEWS
@@ -72,10 +70,7 @@ def web_routes(web: Web) -> list[Route]:
     routes += [Route(path, pages.plainly(make)) for path, make in (*EXPORTS, *STREAMS)]
     return [
         *routes,
-        Route("/signin", pages.sign_in, methods=["GET", "POST"]),
-        Route("/login/oidc", pages.to_provider, methods=["GET"]),
-        Route("/callback", pages.from_provider, methods=["GET"]),
-        Route("/signout", pages.sign_out, methods=["POST"]),
+        *entrances(pages),
         Route("/static/{name}", pages.static),
     ]
 
@@ -114,8 +109,10 @@ class Pages:
             if visit is None:
                 return self._to_sign_in(request)
             try:
+                if not visit.role:
+                    return await self._page(visit, "nothing.html", {})
                 if request.method == "POST":
-                    visit.form = await self._form(request)
+                    visit.form = await self.form(request)
                     if gone_on := await self._act(visit, act):
                         return gone_on
                 shown = await view(visit)
@@ -124,7 +121,7 @@ class Pages:
             status = STATUS[visit.refused.code] if visit.refused else 200
             return await self._page(visit, template, shown, status)
 
-        return self._guarded(answer)
+        return self.guarded(answer)
 
     def plainly(
         self, make: Callable[[Visit], Awaitable[Response]]
@@ -140,9 +137,9 @@ class Pages:
             except ToolError as error:
                 return await self._problem(visit, Problem.of(error))
 
-        return self._guarded(answer)
+        return self.guarded(answer)
 
-    def _guarded(
+    def guarded(
         self, answer: Callable[[Request], Awaitable[Response]]
     ) -> Callable[[Request], Awaitable[Response]]:
         async def guarded(request: Request) -> Response:
@@ -163,93 +160,6 @@ class Pages:
 
         return guarded
 
-    # ---- signing in and out
-
-    async def sign_in(self, request: Request) -> Response:
-        return await self._guarded(self._sign_in)(request)
-
-    async def _sign_in(self, request: Request) -> Response:
-        goes_to = _inside(request.query_params.get("next", "/"))
-        refused = None
-        if request.method == "POST":
-            form = await self._form(request)
-            goes_to = _inside(form.one("next"))
-            try:
-                token = await self._token(form)
-            except ToolError as error:
-                refused = Problem.of(error)
-            else:
-                answer = RedirectResponse(goes_to, 303)
-                await self.web.sessions.begin(answer, request, token)
-                return answer
-        shown = {
-            "next": goes_to,
-            "refused": refused,
-            "passwords": self.web.sign_in is not None and self.web.sign_in.any(),
-            "provider": self.web.code_flow is not None,
-        }
-        status = STATUS[refused.code] if refused else 200
-        return await self._bare(request, "signin.html", shown, status)
-
-    async def _token(self, form: Form) -> str:
-        """The token that somebody has, or gets for a password. Raises `ToolError`."""
-        if self.web.sign_in and (email := form.one("email")):
-            password = form.one("password")[:1024]
-            lasts = timedelta(seconds=LASTS_S)
-            return (await self.web.sign_in.login(email[:254], password, lasts))[1].access
-        token = form.one("token").strip()
-        if await self.web.who(token):
-            return token
-        raise ToolError(
-            Code.UNAUTHENTICATED,
-            "This token lets nobody in: it is unknown, expired or revoked.",
-            "An operator makes one with `pilothouse token create --subject YOU`.",
-        )
-
-    async def to_provider(self, request: Request) -> Response:
-        async def answer(request: Request) -> Response:
-            if self.web.code_flow is None:
-                raise ToolError(Code.NOT_FOUND, "There is no identity provider here.", "")
-            goes_to = _inside(request.query_params.get("next", "/"))
-            to, carried = await self.web.code_flow.begin(str(request.base_url), goes_to)
-            gone = RedirectResponse(to, 303)
-            # Lax: it is to come along when the provider sends the browser back.
-            gone.set_cookie(
-                CARRIED, carried, max_age=CARRIED_S, path="/callback", httponly=True,
-                samesite="lax", secure=request.url.scheme == "https",
-            )  # fmt: skip
-            return gone
-
-        return await self._guarded(answer)(request)
-
-    async def from_provider(self, request: Request) -> Response:
-        async def answer(request: Request) -> Response:
-            asked, carried = request.query_params, request.cookies.get(CARRIED, "")
-            if self.web.code_flow is None:
-                raise ToolError(Code.NOT_FOUND, "There is no identity provider here.", "")
-            token, goes_to = await self.web.code_flow.finish(
-                str(request.base_url), asked.get("state", ""), asked.get("code", ""), carried
-            )
-            # Still on the way from another site, where our cookie would not come along.
-            page = self.environment.get_template("again.html").render(
-                here=_inside(goes_to), mark=""
-            )
-            shown = HTMLResponse(page)
-            await self.web.sessions.begin(shown, request, token)
-            shown.delete_cookie(CARRIED, path="/callback")
-            return shown
-
-        return await self._guarded(answer)(request)
-
-    async def sign_out(self, request: Request) -> Response:
-        async def answer(request: Request) -> Response:
-            await self._form(request)
-            gone = RedirectResponse("/signin", 303)
-            await self.web.sessions.end(gone, request)
-            return gone
-
-        return await self._guarded(answer)(request)
-
     async def static(self, request: Request) -> Response:
         name = request.path_params["name"]
         if name not in self.files:
@@ -262,21 +172,20 @@ class Pages:
         caller = await self.web.sessions.caller(request)
         if caller is None:
             return None
-        shown = frozenset(info.name for info in await self.web.gate.tools(caller))
-        return Visit(self.web, request, caller, shown)
+        return Visit(self.web, request, caller)
 
     def _to_sign_in(self, request: Request) -> Response:
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         if request.method == "GET" and request.headers.get("sec-fetch-site") == "cross-site":
             # From a link in a chat no cookie comes along; from a page of our own it does.
-            page = self.environment.get_template("again.html").render(here=_inside(here), mark="")
+            page = self.environment.get_template("again.html").render(here=inside(here), mark="")
             return HTMLResponse(page)
         way = "" if request.method != "GET" or here == "/" else "?" + urlencode({"next": here})
         return RedirectResponse("/signin" + way, 303)
 
     # ---- forms
 
-    async def _form(self, request: Request) -> Form:
+    async def form(self, request: Request) -> Form:
         body = b""
         async for piece in request.stream():
             body += piece
@@ -297,7 +206,7 @@ class Pages:
         to, said = await act(visit)
         if to is None:
             return None
-        answer = RedirectResponse(_inside(to), 303)
+        answer = RedirectResponse(inside(to), 303)
         if said:
             answer.set_cookie(
                 SAID, quote(said[:600]), max_age=SAID_S, httponly=True, samesite="strict"
@@ -310,12 +219,14 @@ class Pages:
         self, visit: Visit, template: str, shown: dict[str, Any], status: int = 200
     ) -> Response:
         said = unquote(visit.request.cookies.get(SAID, ""))
+        pending = (await visit.waiting()).answer
         context = {
             "visit": visit,
             "caller": visit.caller,
             "path": visit.request.url.path,
             "csrf": await self.web.sessions.secret(visit.request),
-            "waiting": await visit.waiting(),
+            "waiting": sum(map(decides, pending["calls"])),
+            "frozen": pending.get("frozen"),
             "said": said,
             "ask": self.web.conversations is not None,
         }
@@ -332,15 +243,15 @@ class Pages:
         if visit:
             return await self._page(visit, "problem.html", {"problem": problem}, status)
         assert request is not None
-        return await self._bare(request, "broken.html", {"problem": problem}, status)
+        return await self.bare(request, "broken.html", {"problem": problem}, status)
 
-    async def _bare(
+    async def bare(
         self, request: Request, template: str, shown: dict[str, Any], status: int
     ) -> Response:
         context = shown | {"csrf": await self.web.sessions.secret(request)}
         return HTMLResponse(self.environment.get_template(template).render(context), status)
 
 
-def _inside(path: str) -> str:
+def inside(path: str) -> str:
     """A path of this site, or the first page."""
     return path if re.fullmatch(r"/(?![/\\])[\x21-\x7e]*", path) else "/"

@@ -34,18 +34,20 @@ class Over(Protocol):
 
 class Sessions:
     """`key` seals; `find` gives the caller of a token's SHA-256, or None; `over` keeps those that
-    were ended."""
+    were ended, and `end_token` makes worthless a token that was made by signing in."""
 
     def __init__(
         self,
         key: Callable[[], Awaitable[bytes]],
         find: Callable[[str], Awaitable[Caller | None]],
         over: Over,
+        end_token: Callable[[str], Awaitable[None]],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._find_key = key
         self._find = find
         self._over = over
+        self._end_token = end_token
         self._now = now
         self._key = b""
 
@@ -58,8 +60,9 @@ class Sessions:
 
     async def end(self, answer: Response, request: HTTPConnection) -> None:
         if said := await self._said(request):
-            _, until, id = said
+            sha256, until, id = said
             await self._over.add(id, until)
+            await self._end_token(sha256)
         answer.delete_cookie(COOKIE, path="/")
 
     async def caller(self, request: HTTPConnection) -> Caller | None:

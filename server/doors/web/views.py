@@ -4,10 +4,10 @@ import asyncio
 from typing import Any
 
 from server.doors.web.pages import View
-from server.doors.web.visits import Found, Visit
+from server.doors.web.visits import Found, Visit, decides
 
 SHOWN = 20  # rows of a list, each with a call of its own
-RECENT = 8
+RECENT, FIRST, FEW = 8, 3, 5
 HEALTH_S = 0.15
 KINDS = ("Deployment", "StatefulSet", "DaemonSet", "Pod")
 # Strategies whose advice keeps something from going wrong.
@@ -15,21 +15,26 @@ AVOIDING = ("replicas", "saturation")
 
 
 async def now(visit: Visit) -> dict[str, Any]:
-    health, waiting, recent, advised, ailing = await asyncio.gather(
+    health, waiting, recent, advised, ailing, alerts = await asyncio.gather(
         _health(visit),
-        _whole_calls(visit, "waiting", RECENT),
+        visit.waiting(),
         visit.find("call_list", limit=RECENT),
         visit.find("recommendation_list", limit=5),
         visit.find("workload_list", only_unhealthy=True, limit=5, **_tenant_of(visit)),
+        visit.find("alert_list", status="firing", limit=5),
     )
     scores = {s["strategy"]: s["figures"] for s in advised.answer.get("scores", ())}
+    mine = [row for row in waiting.answer["calls"] if decides(row)]
     return {
         "health": health,
-        "mine": [c for c in waiting.answer.get("calls", ()) if _decides(c)],
-        "others": [c for c in waiting.answer.get("calls", ()) if not _decides(c)],
+        "error": waiting.error,
+        "first": await _whole(visit, mine[:FIRST]),
+        "mine": len(mine),
+        "others": len(waiting.answer["calls"]) - len(mine),
         "recent": recent,
         "advised": advised,
         "ailing": ailing,
+        "firing": alerts.answer.get("incidents", ()),
         "saved": sum(f["saved"] for f in scores.values()),
         "promised": sum(max(f["promised"], 0) for f in scores.values()),
         "kept": sum(f["lately"]["kept"] for f in scores.values()),
@@ -53,13 +58,22 @@ async def _health(visit: Visit) -> Found:
 
 
 async def approvals(visit: Visit) -> dict[str, Any]:
-    found = await _whole_calls(visit, "waiting", SHOWN, visit.query("next"))
-    calls = found.answer.get("calls", [])
+    text, after = visit.query("text"), visit.query("after")
+    begin = int(after) if after.isdecimal() else 0
+    waiting = await visit.waiting()
+    rows = [row for row in waiting.answer["calls"] if _says(row, text)]
+    calls = await _whole(visit, rows[begin : begin + SHOWN])
+    end = begin + SHOWN
     return {
-        "mine": [c for c in calls if _decides(c)],
-        "others": [c for c in calls if not _decides(c)],
-        "error": found.error,
-        "next": found.answer.get("next", ""),
+        "mine": [call for call in calls if decides(call)],
+        "others": [call for call in calls if not decides(call)],
+        "error": waiting.error,
+        "text": text,
+        "begin": begin,
+        "all": len(waiting.answer["calls"]),
+        "found": len(rows),
+        "after": end if end < len(rows) else None,
+        "searched": len(waiting.answer["calls"]) > FEW,
     }
 
 
@@ -149,7 +163,8 @@ async def workload(visit: Visit) -> dict[str, Any]:
         visit.read("workload_get", **which),
         visit.find("workload_usage", **which, last="1d", points=96),
     )
-    return {"one": one, "usage": usage, **which}
+    log = {"container": visit.query("container"), "previous": visit.query("previous")}
+    return {"one": one, "usage": usage, "log": log, **which}
 
 
 async def jobs(visit: Visit) -> dict[str, Any]:
@@ -189,17 +204,15 @@ def audit_filter(visit: Visit) -> dict[str, str]:
     return {name: visit.query(name) for name in names}
 
 
-async def _whole_calls(visit: Visit, state: str, limit: int, next: str = "") -> Found:
+async def _whole(visit: Visit, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each with its diff, and what this caller may do about it."""
-    listed = await visit.find("call_list", state=state, limit=limit, next=next)
-    rows = listed.answer.get("calls", ())
     found = await asyncio.gather(*(visit.find("call_get", id=row["id"]) for row in rows))
-    calls = [f.answer["call"] for f in found if not f.error]
-    return Found({"calls": calls, "next": listed.answer.get("next", "")}, error=listed.error)
+    return [f.answer["call"] for f in found if not f.error]
 
 
-def _decides(call: dict[str, Any]) -> bool:
-    return bool({"approve", "confirm"} & set(call.get("may", ())))
+def _says(row: dict[str, Any], text: str) -> bool:
+    said = " ".join(row[name] for name in ("summary", "tool", "tenant", "requester"))
+    return all(word in said.casefold() for word in text.casefold().split())
 
 
 def _tenant_of(visit: Visit) -> dict[str, str]:

@@ -2,33 +2,35 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
 
 from chatops.conversation import Conversations
+from server.admission import Fate
 from server.doors.web.sessions import Sessions
 from server.identity.code_flow import CodeFlow
 from server.identity.signing_in import SignIn
 from tools.calls import Caller, Gate, Outcome, Problem, Role
 from tools.errors import Code, ToolError
-from tools.tool import catalog
 
 # A section that has not answered by then says so, and the page is shown.
 SECTION_S = 8.0
-MOST_WAITING = 100
+MOST_WAITING = 200
 
 
 @dataclass
 class Web:
-    """What the door is handed, and what it remembers. `who` gives the caller of a token, `health`
-    is the last that was heard of it; `sign_in` and `code_flow` let in who has a password, or an
-    identity provider."""
+    """What the door is handed, and what it remembers. `who` gives the caller of a token, `foresee`
+    what would become of a call (of whom, of which tool, in which tenant, standing for which tool);
+    `health` is the last that was heard of it; `sign_in` and `code_flow` let in who has a password,
+    or an identity provider."""
 
     gate: Gate
     who: Callable[[str], Awaitable[Caller | None]]
+    foresee: Callable[[Caller, str, str, str], Fate]
     sessions: Sessions
     version: str
     plans: tuple[str, ...] = ()
@@ -63,18 +65,24 @@ class Found:
     error: Problem | None = None
 
 
+def decides(call: Mapping[str, Any]) -> bool:
+    """Does it wait for the one who looks?"""
+    return bool({"approve", "confirm"} & set(call.get("may", ())))
+
+
 @dataclass
 class Visit:
-    """`shown` are the tools that the caller may be shown. `form` is what was sent; `refused` and
-    `previewed` are what came of it, for its page to show."""
+    """`form` is what was sent; `refused` and `previewed` are what came of it, for its page to
+    show."""
 
     web: Web
     request: Request
     caller: Caller
-    shown: frozenset[str]
     form: Form = field(default_factory=lambda: Form([]))
     refused: Problem | None = None
     previewed: Outcome | None = None
+    forms: set[str] = field(default_factory=set)  # those that the page turned out to have
+    _waiting: Found | None = None
 
     async def read(self, tool: str, /, **arguments: Any) -> dict[str, Any]:
         """What a read answers. Raises `ToolError`."""
@@ -96,14 +104,11 @@ class Visit:
             hint = "The other parts of this page are up to date; load it again for this one."
             return Found(error=Problem(code=Code.DEADLINE_EXCEEDED, message=late, hint=hint))
 
-    def may(self, tool: str, tenant: str = "") -> bool:
-        """Is there a use in showing a button for it? The gate is asked again when it is pressed."""
-        if tool not in self.shown:
-            return False
-        if not tenant or self.caller.operator:
-            return True
-        grant = self.caller.grants.get(tenant)
-        return bool(grant and grant.role.covers(catalog()[tool].role))
+    def may(self, tool: str, tenant: str = "", doing: str = "") -> str:
+        """Is there a use in showing a button for it, and what would become of it? Empty where the
+        policy denies it. The gate is asked again when it is pressed."""
+        fate = self.web.foresee(self.caller, tool, tenant, doing)
+        return "" if fate == "denied" else fate
 
     @property
     def tenants(self) -> list[str]:
@@ -117,17 +122,24 @@ class Visit:
         """What stands in a field: what was typed, where its form comes back."""
         return self.form.one(name) if self.form.one("form") == form else default
 
-    def at_form(self) -> bool:
-        """Does the form that was sent stand on its page, to say there what came of it?"""
-        sent = self.form
-        return bool(sent.one("form")) and self.may(sent.one("tool"), sent.one("a.tenant"))
+    def has(self, form: str) -> bool:
+        """The page has this form; what came of it is said there if it was the one that was sent."""
+        self.forms.add(form)
+        return True
+
+    def said_at_form(self) -> bool:
+        return self.form.one("form") in self.forms
 
     def key(self) -> str:
         return secrets.token_urlsafe(12)
 
-    async def waiting(self) -> int:
-        found = await self.find("call_list", state="waiting", limit=MOST_WAITING)
-        return len(found.answer.get("calls", ()))
+    async def waiting(self) -> Found:
+        """What waits for a decision, what this person may decide first; asked once for a page."""
+        if self._waiting is None:
+            found = await self.find("call_list", state="waiting", limit=MOST_WAITING)
+            found.answer.setdefault("calls", []).sort(key=lambda row: not decides(row))
+            self._waiting = found
+        return self._waiting
 
     @property
     def role(self) -> str:

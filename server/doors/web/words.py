@@ -47,6 +47,12 @@ HOWS = {
     "computed": "computed: there is nothing yet to try it on",
     "probed": "its pod was tried in its place",
 }
+# What a button says of a call that will not go ahead at once, by what would become of it.
+FATES = {
+    "ahead": "",
+    "confirmed": Markup(" <small>waits for confirmation</small>"),
+    "approved": Markup(" <small>waits for approval</small>"),
+}
 DOORS = {"web": "this page", "mcp": "MCP", "cli": "the command line", "rest": "REST",
          "slack": "Slack", "internal": "Pilothouse itself"}  # fmt: skip
 QUOTAS = {
@@ -139,4 +145,4 @@ FILTERS = {
     "value": value, "cores": cores, "bytes": bytes_, "seconds": seconds,
 }  # fmt: skip
 GLOBALS = {"share": share, "line": line, "peak": peak, "UNDOES": UNDOES, "HOWS": HOWS,
-           "DOORS": DOORS, "QUOTAS": QUOTAS}  # fmt: skip
+           "DOORS": DOORS, "FATES": FATES, "QUOTAS": QUOTAS}  # fmt: skip

@@ -112,7 +112,9 @@ async function follow(log) {
   };
   log.textContent = "";
   try {
-    const answer = await fetch(`${log.dataset.follow}?follow=1`);
+    const from = new URL(log.dataset.follow, location);
+    from.searchParams.set("follow", "1");
+    const answer = await fetch(from);
     if (!answer.ok) throw new Error(answer.status);
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";

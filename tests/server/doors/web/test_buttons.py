@@ -1,0 +1,115 @@
+"""What is offered follows the policy: not the role alone."""
+
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from server.demo import Demo
+from server.policy import Policy
+from tests.server.doors.web.test_signing_in import WEB, scale, secret, visitor
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+NOBODY_SCALES = """
+@id("nobody-scales-acme")
+forbid (principal, action == Action::"call", resource == Tool::"workload_scale")
+when { context.tenant == "acme" };
+"""
+NOBODY_RESTARTS_ALONE = """
+@id("restarts-are-looked-at")
+forbid (principal, action == Action::"unattended", resource == Tool::"workload_restart");
+@id("by-somebody-else")
+forbid (principal, action == Action::"confirm", resource == Tool::"workload_restart");
+"""
+NOBODY_APPROVES = """
+@id("nobody-approves-here")
+forbid (principal, action == Action::"call", resource == Tool::"call_approve")
+when { principal.door == "web" };
+"""
+
+
+@pytest.fixture
+def decree(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """From now on this holds, too."""
+
+    def add(more: str) -> None:
+        text = files("server").joinpath("policy.cedar").read_text()
+        monkeypatch.setattr(demo.app.local_gate.admission, "policy", Policy(text + more))
+
+    return add
+
+
+async def test_what_the_policy_denies_is_not_offered_and_is_refused_anyhow(
+    demo: Demo, decree: Callable[[str], None]
+) -> None:
+    async with visitor(demo, "ada") as client:
+        assert 'id="scale"' in (await client.get(WEB)).text
+        decree(NOBODY_SCALES)
+        page = await client.get(WEB)
+        assert 'id="scale"' not in page.text
+        assert 'id="restart"' in page.text
+        refused = await client.post(WEB, data=scale(page))
+        assert refused.status_code == 403
+        assert "nobody-scales-acme" in refused.text
+
+
+async def test_a_button_says_that_what_it_asks_for_will_wait(
+    demo: Demo, decree: Callable[[str], None]
+) -> None:
+    def button(page: str) -> str:
+        return page.split('id="restart"')[1].split("</form>")[0].split("<button>")[1]
+
+    async with visitor(demo, "ada") as client:
+        assert "waits" not in button((await client.get(WEB)).text)
+        decree(NOBODY_RESTARTS_ALONE)
+        page = await client.get(WEB)
+        assert "waits for approval" in button(page.text)
+        form = {"csrf": secret(page), "form": "restart", "tool": "workload_restart"}
+        form |= {"a.tenant": "acme", "a.kind": "Deployment", "a.name": "web"}
+        preview = (await client.post(WEB, data=form | {"preview": "1"})).text
+        assert "somebody other than ada approves it" in preview
+        assert "Ask for it" in preview
+        asked = await client.post(WEB, data=form)
+        seen = await client.get(asked.headers["location"])
+        assert "waits for approval" in seen.text
+        withdrawn = {"csrf": secret(seen), "tool": "call_reject", "a.reason": "a test"}
+        withdrawn |= {"a.id": asked.headers["location"].rpartition("/")[2]}
+        await client.post(asked.headers["location"], data=withdrawn)
+
+
+async def test_who_may_not_approve_on_the_page_is_not_offered_to(
+    demo: Demo, call: Any, decree: Callable[[str], None]
+) -> None:
+    asked = await call("olivia", "tenant_create", name="endframe", plan="free")
+    path = f"/calls/{asked['call_id']}"
+    async with visitor(demo, "oscar") as client:
+        assert 'value="call_approve"' in (await client.get(path)).text
+        decree(NOBODY_APPROVES)
+        page = (await client.get(path)).text
+        assert 'value="call_approve"' not in page
+        assert 'value="call_reject"' in page
+    await call("olivia", "call_reject", id=asked["call_id"], reason="a test")
+
+
+async def test_what_is_said_in_sums_is_about_what_one_may_see(demo: Demo, call: Any) -> None:
+    """An operator's sums are over all tenants, a viewer's over theirs."""
+    from server.doors.web.words import money
+
+    mine, all_ = [await promised(call, who) for who in ("vera", "olivia")]
+    assert 0 < mine < all_
+    async with visitor(demo, "vera") as client:
+        page = (await client.get("/")).text
+        assert f"<dd>{money(mine)}</dd>" in page
+        assert money(all_) not in page
+
+
+async def promised(call: Any, who: str) -> float:
+    listed = (await call(who, "recommendation_list", limit=100))["answer"]
+    figures = sum(max(one["figures"]["promised"], 0) for one in listed["scores"])
+    by_strategy: dict[str, float] = {}
+    for one in listed["recommendations"]:
+        name = one["strategy"]
+        by_strategy[name] = by_strategy.get(name, 0) + one.get("monthly", 0)
+    assert figures == pytest.approx(sum(max(v, 0) for v in by_strategy.values()), abs=0.1)
+    return float(figures)
