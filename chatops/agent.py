@@ -115,10 +115,10 @@ class Agent:
             task.cancel()
             await asyncio.wait([task], timeout=STOP_S)
 
-    def turns(self, caller: Caller, conversation: str) -> Sequence[Turn]:
+    async def turns(self, caller: Caller, conversation: str) -> Sequence[Turn]:
         return self.memory.find(caller, conversation).turns
 
-    def cancel(self, caller: Caller, conversation: str) -> bool:
+    async def cancel(self, caller: Caller, conversation: str) -> bool:
         talk = self.memory.find(caller, conversation)
         return talk.busy and talk.task is not None and talk.task.cancel()
 

@@ -149,11 +149,11 @@ class Conversations(Protocol):
         """
         ...
 
-    def turns(self, caller: Caller, conversation: str) -> Sequence[Turn]:
+    async def turns(self, caller: Caller, conversation: str) -> Sequence[Turn]:
         """What was said so far. Raises `ToolError(NOT_FOUND)`."""
         ...
 
-    def cancel(self, caller: Caller, conversation: str) -> bool:
+    async def cancel(self, caller: Caller, conversation: str) -> bool:
         """End the turn that is under way; was there one? Raises `ToolError(NOT_FOUND)`."""
         ...
 

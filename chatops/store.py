@@ -6,11 +6,15 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 import sqlalchemy as sa
+from pydantic import StringConstraints
 
 T = TypeVar("T")
+Short = Annotated[str, StringConstraints(max_length=200)]
+# Somebody in chat, with the workspace that they are of: `T1/U1`.
+User = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,32}/[A-Z0-9]{1,32}$")]
 
 CODE_VALID = timedelta(minutes=10)
 CARDS_LIVE, MOST_CARDS = timedelta(days=30), 500
@@ -63,10 +67,10 @@ class Run(Protocol):
 class Card:
     """A message that shows a call; `shown` tells apart what it shows."""
 
-    call_id: str
-    channel: str
-    ts: str
-    shown: str = ""
+    call_id: Short
+    channel: Short
+    ts: Short
+    shown: Short = ""
 
 
 class Store:
@@ -79,22 +83,22 @@ class Store:
 
     # ---- who is who
 
-    async def subject(self, user: str) -> str | None:
+    async def subject(self, user: User) -> str | None:
         query = sa.select(people.c.subject).where(people.c.user == user)
         return await self._run(lambda c: c.execute(query).scalar())
 
-    async def users(self, subject: str) -> Sequence[str]:
-        query = sa.select(people.c.user).where(people.c.subject == subject)
+    async def users(self, person: Short) -> Sequence[str]:
+        query = sa.select(people.c.user).where(people.c.subject == person)
         return await self._run(lambda c: c.execute(query).scalars().all())
 
-    async def link(self, user: str, subject: str) -> None:
+    async def link(self, user: User, subject: str) -> None:
         row = {"user": user, "subject": subject, "linked": self._now()}
         await self._replace(people, people.c.user == user, row)
 
-    async def unlink(self, user: str) -> None:
+    async def unlink(self, user: User) -> None:
         await self._delete(people, people.c.user == user)
 
-    async def new_code(self, user: str, called: str) -> str:
+    async def new_code(self, user: User, called: Short) -> str:
         """A code that ties this user to whoever redeems it, once, within ten minutes. `called` is
         the name that the one who redeems it is shown."""
         code = "-".join("".join(secrets.choice(LETTERS) for _ in range(4)) for _ in range(3))
@@ -183,7 +187,7 @@ class Store:
         row = {**asdict(card), "posted": self._now()}
         await self._run(lambda c: c.execute(sa.insert(cards).values(**row)) and None)
 
-    async def cards(self, call_id: str = "") -> Sequence[Card]:
+    async def cards(self, call_id: Short = "") -> Sequence[Card]:
         """The cards of one call; or the latest of all, those of a month at most."""
         month_ago = self._now() - CARDS_LIVE.total_seconds()
         which = cards.c.call_id == call_id if call_id else cards.c.posted > month_ago
@@ -192,7 +196,7 @@ class Store:
         rows = await self._run(lambda c: c.execute(query).all())
         return [Card(*row) for row in rows]
 
-    async def showed(self, card: Card, shown: str) -> None:
+    async def showed(self, card: Card, shown: Short) -> None:
         """What a card shows now; nothing where it is gone."""
         which = sa.and_(cards.c.channel == card.channel, cards.c.ts == card.ts)
         change: Any = sa.update(cards).where(which).values(shown=shown)

@@ -18,10 +18,13 @@ import structlog
 from starlette.routing import BaseRoute
 
 from chatops.alerts import Alerts
+from chatops.slack.receiving import PATH as SIGNED
 from server import anchors, copies
 from server.advisor import Advisor
 from server.announce import Announcer
 from server.audit import BACKUP, ROTATE, Audit
+from server.chat import AlertTeller, Chat, Links, make_store
+from server.doors.chat import ChatDoor
 from server.doors.hooks import hooks
 from server.doors.http import LOOPBACK, Guard
 from server.doors.rest import Inside, Local, rest_app
@@ -72,15 +75,19 @@ class App:
     health: Health
     events: Hub
     alerts: Alerts
+    links: Links
     stopping: bool = False
 
     def __post_init__(self) -> None:
         limits = self.settings.limits
-        self.rates = Rates(limits)
+        slack = self.settings.slack
+        signed = slack.inside and slack.signing_secret.get_secret_value()
+        self.rates = Rates(limits, [SIGNED] if signed else [])
         bulkhead = Bulkhead(self.local_gate, limits.concurrent)
         self.gate: Gate = Counted(bulkhead, self.metrics, frozenset(catalog()))
         self.metrics.watch_tokens(self.identity.count)
         self.agent = make_agent(self.settings.chat, self.gate)
+        self.chat = Chat(self, self.links.store)
         self.identity.sign_in.note = self.note_sign_in
 
     def note_sign_in(self, subject: str, what: str, error: ToolError | None) -> None:
@@ -118,6 +125,10 @@ class App:
             self.metrics.refused.labels(door).inc()
             return None
         await self.rates.caller(caller.subject)
+        return self.offered(caller)
+
+    def offered(self, caller: Caller) -> Caller:
+        """The caller with what this server offers at all."""
         toolsets = self.settings.toolsets
         return caller.model_copy(
             update={
@@ -147,22 +158,26 @@ class App:
         sessions = Sessions(
             self.state_key, self.signed_in, identity.signed_out, identity.sign_in.logout_sha256
         )
-        app = rest_app(
-            Inside(
-                self.gate,
-                who,
-                self.health.ready,
-                self.page,
-                our_version(),
-                most_body,
-                local,
-                origins=self.settings.allowed_origins,
-                signed_in=sessions.caller_of_api,
-                conversations=self.agent,
-                events=self.events,
-                sign_in=self.identity.sign_in,
-            )
+        inside = Inside(
+            self.gate,
+            who,
+            self.health.ready,
+            self.page,
+            our_version(),
+            most_body,
+            local,
+            origins=self.settings.allowed_origins,
+            signed_in=sessions.caller_of_api,
+            conversations=self.agent,
+            events=self.events,
+            sign_in=self.identity.sign_in,
         )
+        app = rest_app(inside)
+        slack = self.settings.slack
+        chat = ChatDoor(
+            inside, self.chat, self.identity.speaks, apart=slack.apart, afar=slack.from_afar
+        )
+        app.router.routes.extend(chat.routes())
         if local is None:
             app.router.routes.extend(self._web(sessions))
             app.router.routes.extend(hooks(self.alerts, self.settings.alertmanager.token))
@@ -284,7 +299,11 @@ async def open_app(
             ),
         )
         gate.alerts = alerts = await open_alerts(gate, journal, tenants, clock)
-        app = App(settings, journal, identity, backends, gate, Metrics(), health, Hub(), alerts)
+        gate.chat = links = Links(await make_store(journal, clock, settings.slack))
+        app = App(
+            settings, journal, identity, backends, gate, Metrics(), health, Hub(), alerts, links
+        )
+        alerts.boards.append(AlertTeller(app.events))
         teller = Teller(app.events, records, tenants, advice and advice[1])
         teller.start()
         stack.push_async_callback(teller.stop)
@@ -293,10 +312,6 @@ async def open_app(
         shipper = Shipper(records, settings.loki)
         shipper.start()
         stack.push_async_callback(shipper.stop)
-        if settings.slack.bot_token.get_secret_value():
-            from server.chat import Links, make_store
-
-            gate.chat = Links(await make_store(journal, clock))
         announcer.start()
         stack.push_async_callback(announcer.stop)
         # Last of all: who waited for a call until now is on record, too.

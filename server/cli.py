@@ -25,7 +25,7 @@ token_app = typer.Typer(help="Who may come in.", no_args_is_help=True)
 app.add_typer(token_app, name="token")
 user_app = typer.Typer(help="People who sign in with a password.", no_args_is_help=True)
 app.add_typer(user_app, name="user")
-slack_app = typer.Typer(help="Slack: docs/chatops.md.", no_args_is_help=True)
+slack_app = typer.Typer(help="Slack: docs/chatops.md.", invoke_without_command=True)
 app.add_typer(slack_app, name="slack")
 key_app = typer.Typer(help="The key of the state.", no_args_is_help=True)
 app.add_typer(key_app, name="key")
@@ -348,7 +348,7 @@ def doctor(where: Where, json: AsJson = False) -> None:
 @taking(SERVER, STATE)
 def token_create(
     where: Where,
-    subject: Annotated[str, typer.Option(help="who it is for")],
+    subject: Annotated[str, typer.Option(help="who it is for")] = "",
     tenant: Annotated[
         list[str] | None, typer.Option(help="a tenant (or NAME=ROLE); may be given again")
     ] = None,
@@ -357,13 +357,19 @@ def token_create(
     agent: Annotated[bool, typer.Option("--agent", help="a program's: it never decides")] = False,
     person: Annotated[str, typer.Option(help="whom an agent acts for")] = "",
     days: Annotated[float | None, typer.Option(help="expires after so many days")] = None,
+    slack: Annotated[
+        bool, typer.Option("--slack", help="for `pilothouse slack`: speaks for who is linked there")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Make a token. The first one is an operator's, and free to make; the others take one."""
     from server.commands import running, tokens
 
+    if not (subject or slack):
+        raise typer.BadParameter("Say who it is for.", param_hint="--subject")
     asked = {
-        "subject": subject,
+        "subject": subject or "slack",
+        "slack": slack,
         "operator": operator,
         "agent": agent,
         "person": person,
@@ -449,6 +455,16 @@ def audit_export(
     filters = {"type": type, "status": status, "tenant": tenant, "subject": subject}
     filters |= {"since": since, "until": until, "text": text}
     running.run(auditing.export(output, format.value, filters, **where))
+
+
+@slack_app.callback()
+@taking(SERVER, STATE)
+def slack_run(where: Where, called: typer.Context) -> None:
+    """Run Slack by itself, against a server that is told of it with `slack.apart`."""
+    from server.commands import running, slack
+
+    if called.invoked_subcommand is None:
+        running.run(slack.run(**where))
 
 
 @slack_app.command("manifest")

@@ -10,7 +10,7 @@ import ipaddress
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -32,7 +32,10 @@ SIGNING_IN = ("/api/v1/auth/", "/signin", "/register")
 class Rates:
     """Requests in a window of time, by caller and by address."""
 
-    def __init__(self, settings: Limits) -> None:
+    def __init__(self, settings: Limits, signed: Collection[str] = ()) -> None:
+        """`signed` are the paths that requests come to signed, all from the few addresses of one
+        service: whoever takes them counts by address what is not."""
+        self._signed = signed
         self._rates = MovingWindowRateLimiter(MemoryStorage())
         # A page with all that is on it comes in one burst.
         most = settings.calls_per_second * BURST_S
@@ -50,6 +53,11 @@ class Rates:
         is held back only in signing in."""
         if method == "POST" and path.startswith(SIGNING_IN):
             await self._hit(self._signing, address, "Too many sign in from your address.")
+        if path not in self._signed:
+            await self.stranger(address)
+
+    async def stranger(self, address: str) -> None:
+        """Whatever it asks for."""
         if not _is_local(address):
             await self._hit(self._address, address, "Your address asks too often.")
 

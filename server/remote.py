@@ -27,9 +27,10 @@ class RemoteGate:
     """The `Gate` of another process. Who calls is said by the token; of the `Caller` only the door
     and what it restricts itself to are passed on."""
 
-    def __init__(self, where: str | Path, token: str = "") -> None:
-        """`where` is a URL, or the path of a socket."""
+    def __init__(self, where: str | Path, token: str = "", below: str = "") -> None:
+        """`where` is a URL, or the path of a socket; `below` is what its paths begin with."""
         self.where = where
+        self.below = below
         self.token = token
         self._client: httpx.AsyncClient | None = None
 
@@ -132,15 +133,19 @@ class RemoteGate:
                             event = dict(json.loads(line.removeprefix("data: ")))
                         yield event
         except httpx.HTTPError as error:
-            raise _unreached(self.where, error) from error
+            raise self._unreached(error) from error
 
     async def get(self, path: str, caller: Caller | None = None) -> dict[str, Any]:
         """A page of the server's as JSON. Raises `ToolError`."""
         headers = self._headers(caller) if caller else {}
         return self._page(await self._send("GET", path, headers=headers))
 
-    async def post(self, path: str) -> dict[str, Any]:
-        return self._page(await self._send("POST", path))
+    async def post(self, path: str, caller: Caller | None = None) -> dict[str, Any]:
+        headers = self._headers(caller) if caller else {}
+        return self._page(await self._send("POST", path, headers=headers))
+
+    def _unreached(self, error: Exception) -> ToolError:
+        return _unreached(self.where, error)
 
     async def close(self) -> None:
         if self._client is not None:
@@ -166,10 +171,10 @@ class RemoteGate:
             if isinstance(self.where, Path):
                 transport = httpx.AsyncHTTPTransport(uds=str(self.where), limits=limits)
                 self._client = httpx.AsyncClient(
-                    base_url="http://localhost", transport=transport, timeout=timeout
+                    base_url=f"http://localhost{self.below}", transport=transport, timeout=timeout
                 )
             else:
-                url = self.where.rstrip("/").removesuffix("/mcp")
+                url = self.where.rstrip("/").removesuffix("/mcp") + self.below
                 try:
                     self._client = httpx.AsyncClient(base_url=url, timeout=timeout, limits=limits)
                 except httpx.InvalidURL as error:
@@ -182,7 +187,7 @@ class RemoteGate:
         try:
             return await self._connected().request(method, path, **request)
         except httpx.HTTPError as error:
-            raise _unreached(self.where, error) from error
+            raise self._unreached(error) from error
 
     async def _lines(self, tool: str, **request: Any) -> AsyncIterator[dict[str, Any] | Outcome]:
         """Each line of an answer; the one outcome, where it did not come line by line."""
@@ -202,7 +207,7 @@ class RemoteGate:
                             said = dict(json.loads(line))
                         yield said
         except httpx.HTTPError as error:
-            raise _unreached(self.where, error) from error
+            raise self._unreached(error) from error
 
     def _page(self, answer: "httpx.Response") -> dict[str, Any]:
         if answer.is_success:

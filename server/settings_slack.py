@@ -24,5 +24,18 @@ class SlackConfig(Part):
         description="know members by the confirmed address that a user of the same has here; only "
         "where nobody but the identity provider sets addresses in Slack",
     )
+    apart: bool = Field(
+        False, description="`pilothouse slack` runs it, a process of its own, and not the server"
+    )
+    from_afar: bool = Field(
+        False,
+        description="let that process come over the network without a client's certificate; else "
+        "only from this machine",
+    )
     command: str = Field("/pilot", pattern="^/[a-z0-9_-]{1,31}$", description="the slash command")
     api: str = Field("https://slack.com/api/", description="another address of Slack's Web API")
+
+    @property
+    def inside(self) -> bool:
+        """Does the server itself run it?"""
+        return bool(self.bot_token.get_secret_value()) and not self.apart

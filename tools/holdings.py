@@ -102,7 +102,8 @@ class Calls(Protocol):
 
 
 class TokenInfo(BaseModel):
-    """A token, without the token: whose it is and what it allows (`tenants`: name to role)."""
+    """A token, without the token: whose it is and what it allows (`tenants`: name to role). One
+    whose `person` is `*` speaks for who is linked in Slack, and allows nothing else."""
 
     id: str
     subject: str
@@ -131,6 +132,7 @@ class Tokens(Protocol):
         agent: bool,
         person: str,
         expires_days: float | None,
+        slack: bool = False,
     ) -> TokenInfo: ...
 
     async def list(self) -> Sequence[TokenInfo]: ...

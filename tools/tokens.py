@@ -30,6 +30,10 @@ class NewToken(Arguments):
         Field(pattern=f"^$|{SUBJECT}", description="whom an agent acts for, if not the subject"),
     ] = ""
     expires_days: Annotated[float, Field(gt=0, le=3650)] | None = None
+    slack: Annotated[
+        bool,
+        Field(description="for `pilothouse slack`: speaks for who is linked there; 90 days"),
+    ] = False
 
 
 class TokenId(Arguments):
@@ -61,6 +65,7 @@ async def create(ctx: Context, new: NewToken) -> TokenInfo:
         agent=new.agent,
         person=new.person,
         expires_days=new.expires_days,
+        slack=new.slack,
     )
 
 

@@ -1,5 +1,6 @@
 """Alerts in Slack: a message for each, and in its thread what was found and what could be done."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 
@@ -7,26 +8,32 @@ from slack_sdk.errors import SlackApiError
 
 from chatops.blocks import Block, actions, button, code, context, escape, section
 from chatops.messages import Message
-from chatops.slack.cards import GONE
 from chatops.slack.desk import Desk, places_for
 from chatops.store import Card
 from tools.alerts import Finding, Incident, Step
 
+GONE = ("message_not_found", "channel_not_found", "is_archived", "cant_update_message")
 MOST_ALERTS, MOST_FOUND = 10, 700  # alerts of a message; characters of a finding
 SIGNS = {"firing": ":fire:", "resolved": ":white_check_mark:"}
 
 
 class AlertBoard:
-    """It is `chatops.alerts.Board`. What is told again changes the same messages."""
+    """What is told again changes the same messages."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._one = asyncio.Lock()
+
+    async def catch_up(self, incident: Incident) -> None:
+        """What is over, and was never told of, is no news."""
+        if incident.status == "firing" or await self._desk.house.cards(f"alert:{incident.id}"):
+            await self.show(incident)
 
     async def show(self, incident: Incident) -> None:
-        if incident.tenant:
-            uid = await self._desk.house.tenant_uid(incident.tenant)
-            if uid != incident.tenant_uid:
-                return  # that tenant is gone: whoever has its name is not told of it
+        async with self._one:  # two at once would each post a message of their own
+            await self._show(incident)
+
+    async def _show(self, incident: Incident) -> None:
         status = f"{incident.status}:"
         above = await self._put(f"alert:{incident.id}", fired(incident), [], status)
         for card in above:
@@ -51,8 +58,8 @@ class AlertBoard:
     ) -> Sequence[Card]:
         """Bring the messages that show this up to date, or post them; in the threads of `above`
         where there are any. The cards as they were before."""
-        store, shown = self._desk.house.store, status + message.shown
-        if there := await store.cards(id):
+        house, shown = self._desk.house, status + message.shown
+        if there := await house.cards(id):
             for one in there:
                 if one.shown != shown:
                     await self._edit(one, message, shown)
@@ -66,8 +73,8 @@ class AlertBoard:
                 blocks=list(message.blocks),
                 thread_ts=threads.get(target),
             )
-            await store.keep_card(Card(id, str(sent["channel"]), str(sent["ts"]), shown))
-        return await store.cards(id)
+            await house.keep_card(Card(id, str(sent["channel"]), str(sent["ts"]), shown))
+        return await house.cards(id)
 
     async def _edit(self, one: Card, message: Message, shown: str) -> None:
         try:
@@ -78,9 +85,9 @@ class AlertBoard:
             if error.response.get("error") not in GONE:
                 raise
             # The next alert has a message of its own.
-            await self._desk.house.store.showed(one, "")
+            await self._desk.house.showed(one, "")
             return
-        await self._desk.house.store.showed(one, shown)
+        await self._desk.house.showed(one, shown)
 
 
 def fired(incident: Incident) -> Message:

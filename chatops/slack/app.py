@@ -30,13 +30,11 @@ PROMPTS = ("What waits for a decision?", "tenants", "recommendations", "help")
 
 @dataclass(frozen=True)
 class Config:
-    """Slack's side: tokens, and what each channel is about (`approvers` sees all)."""
+    """Slack's side: tokens, the slash command, and where its Web API is."""
 
     bot_token: str
     signing_secret: str = ""
     app_token: str = ""
-    approvers: str = ""
-    channels: tuple[tuple[str, str], ...] = ()
     command: str = "/pilot"
     url: str = SLACK
 

@@ -3,12 +3,15 @@ were away."""
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import structlog
 
+from chatops.house import Change
 from chatops.messages import Message, card
-from chatops.slack.desk import READER, Desk, places_for
+from chatops.slack.alerting import GONE, AlertBoard
+from chatops.slack.desk import Desk, places_for
 from chatops.store import Card
 from tools.calls import State
 from tools.errors import Code, ToolError
@@ -16,9 +19,8 @@ from tools.holdings import CallRecord
 
 log = structlog.get_logger(__name__)
 
-GONE = ("message_not_found", "channel_not_found", "is_archived", "cant_update_message")
 PASSES = (Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED)
-PAUSE_S = 5.0
+PAUSE_S = 1.0
 MADE_UP_S = 60.0  # after which what Slack would not take is tried again
 
 
@@ -30,19 +32,29 @@ class Cards:
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._queued: set[str] = set()
         self._late: set[str] = set()
+        self._alerts = AlertBoard(desk)
         self._warned = False
 
     async def follow(self) -> None:
         """Goes on until it is cancelled."""
+        wrong = ""
         while True:
             try:
-                changed = self._desk.house.watch()
-                self._desk.jobs.start(self.catch_up())
-                async for id in changed:
-                    self._desk.jobs.start(self.refresh(id))
+                async for change in self._desk.house.watch():
+                    wrong = ""
+                    self._desk.jobs.start(self._shown(change))
+            except ToolError as error:
+                if wrong != str(error):
+                    log.warning("slack: what changes is not seen; looking again", why=str(error))
+                wrong = str(error)
             except Exception:
                 log.exception("slack: lost sight of what changes; looking again")
             await asyncio.sleep(PAUSE_S)
+
+    def _shown(self, change: Change) -> Coroutine[Any, Any, None]:
+        if change is None:
+            return self.catch_up()
+        return self.refresh(change) if isinstance(change, str) else self._alerts.show(change)
 
     async def make_up(self) -> None:
         """Show what could not be shown at its time. Goes on until it is cancelled."""
@@ -54,12 +66,13 @@ class Cards:
 
     async def catch_up(self) -> None:
         """Show what was decided while nobody looked, and what has come to wait since."""
-        ids = dict.fromkeys(one.call_id for one in await self._desk.house.store.cards())
+        ids = dict.fromkeys(one.call_id for one in await self._desk.house.cards())
         for id in (id for id in ids if ":" not in id):  # the rest are no calls
             await self.refresh(id)
-        waiting = await self._desk.read(READER, "call_list", state="waiting", limit=200)
-        for row in waiting["calls"]:
-            await self.refresh(row["id"])
+        for id in await self._desk.house.waiting():
+            await self.refresh(id)
+        for incident in await self._desk.house.alerts():
+            await self._alerts.catch_up(incident)
 
     async def refresh(self, id: str) -> None:
         """Bring the cards of a call up to date, and of what it undoes; many asked for at once are
@@ -70,14 +83,14 @@ class Cards:
         async with self._locks[id]:
             self._queued.discard(id)
             try:
-                call = await self._desk.record(READER, id)
+                call = await self._desk.house.call(id)
             except ToolError as error:
                 log.warning("slack: a call cannot be read", call=id, why=str(error))
                 if error.code in PASSES:
                     self._late.add(id)
                 return
             message = card(call)
-            there = await self._desk.house.store.cards(id)
+            there = await self._desk.house.cards(id)
             try:
                 for one in there:
                     await self._edit(one, message)
@@ -99,7 +112,7 @@ class Cards:
         if not targets and not self._warned:
             self._warned = True
             log.warning("slack: no channel for approvals: set slack.approvers, or `bind platform`")
-        posted = {card.channel for card in await self._desk.house.store.cards(f"to:{call.id}")}
+        posted = {card.channel for card in await self._desk.house.cards(f"to:{call.id}")}
         for target in targets:
             if target in posted | there:
                 continue
@@ -111,14 +124,14 @@ class Cards:
                 log.warning("slack: not announced", call=call.id, to=target, why=str(error)[:200])
                 continue
             channel, ts = str(sent["channel"]), str(sent["ts"])
-            await self._desk.house.store.keep_card(Card(call.id, channel, ts, message.shown))
+            await self._desk.house.keep_card(Card(call.id, channel, ts, message.shown))
             if channel != target:  # a person's direct messages
-                await self._desk.house.store.keep_card(Card(f"to:{call.id}", target, ts))
+                await self._desk.house.keep_card(Card(f"to:{call.id}", target, ts))
 
     async def _targets(self, call: CallRecord) -> Sequence[str]:
         """The channel of its tenant or the approvers'; for what a person confirms alone, they."""
         if call.outcome.state is State.AWAITING_CONFIRMATION and (
-            users := await self._desk.house.store.users(call.person)
+            users := await self._desk.users(call.person)
         ):
             return users
         return await places_for(self._desk, call.tenant)
@@ -135,6 +148,6 @@ class Cards:
         except SlackApiError as error:
             if error.response.get("error") not in GONE:
                 raise
-            await self._desk.house.store.showed(one, "")
+            await self._desk.house.showed(one, "")
             return
-        await self._desk.house.store.showed(one, message.shown)
+        await self._desk.house.showed(one, message.shown)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,6 @@ from chatops.slack.cards import Cards
 from chatops.slack.desk import Desk
 from chatops.slack.presses import Presses
 from chatops.slack.receiving import PATH, connected, receive
-from chatops.store import PLATFORM
 from tools.errors import Code, ToolError
 
 if TYPE_CHECKING:
@@ -47,13 +46,14 @@ class Slack:
         self._socket: AsyncSocketModeHandler | None = None
         self._asked = 0.0
 
-    def routes(self) -> "list[Route]":
-        """For HTTP, where there is a secret to know Slack by."""
+    def routes(self, stranger: Callable[[str], Awaitable[None]]) -> "list[Route]":
+        """For HTTP, where there is a secret to know Slack by. `stranger` is told the address of
+        whoever comes unsigned, and raises where they come too often."""
         from starlette.routing import Route
 
         if not self.config.signing_secret:
             return []
-        return [Route(PATH, partial(receive, self), methods=["POST"])]
+        return [Route(PATH, partial(receive, self, stranger), methods=["POST"])]
 
     async def check(self) -> None:
         """Raises `ToolError` where Slack is not well."""
@@ -103,9 +103,6 @@ async def opened(config: Config, house: House) -> AsyncIterator[Slack]:
     import aiohttp
     from slack_sdk.web.async_client import AsyncWebClient
 
-    await house.store.open()
-    said = dict(config.channels) | ({config.approvers: PLATFORM} if config.approvers else {})
-    await house.store.bind_as_set(said)
     timeout = aiohttp.ClientTimeout(total=30)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         client = AsyncWebClient(

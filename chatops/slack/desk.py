@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-# Reads what cards show. An agent, so that it can decide nothing.
-READER = Caller.of("slack", operator=True, agent=True, read_only=True, door="slack")
 RETRIED_S = 3600.0  # longer than Slack sends an event again
 
 
@@ -49,22 +47,22 @@ class Desk:
         """Our user in it."""
         return str(self.me["user_id"])
 
-    async def bound(self, channel: str) -> str:
-        """The tenant that a channel is about, `*` for the platform, or nothing: also where the
-        tenant is gone, and another has its name."""
-        tenant = await self.house.store.tenant_of(channel)
-        if tenant in ("", PLATFORM):
-            return tenant
-        return tenant if channel in await self.channels_of(tenant) else ""
+    def known_as(self, user: str) -> str:
+        """One of this workspace, as the house knows them."""
+        return f"{self.team}/{user}"
 
-    async def channels_of(self, tenant: str) -> Sequence[str]:
-        """Those that are about the tenant that has this name now."""
+    async def bound(self, channel: str) -> str:
+        """What a channel is about; nothing, too, where that cannot be found out."""
         try:
-            uid = await self.house.tenant_uid(tenant)
-        except ToolError as error:  # its cluster is away: then for no channel
-            log.warning("slack: whose channel is not known", tenant=tenant, why=str(error))
-            return []
-        return await self.house.store.channels_of(tenant, uid) if uid else []
+            return await self.house.bound(channel)
+        except ToolError as error:
+            log.warning("slack: what a channel is about is not known", why=str(error))
+            return ""
+
+    async def users(self, person: str) -> Sequence[str]:
+        """Who somebody is in this workspace."""
+        found = [user.partition("/") for user in await self.house.users(person)]
+        return [user for team, _, user in found if team == self.team]
 
     def at(self, url: str) -> "AsyncWebhookClient":
         """Answers at the address that Slack sent along with a command or a press."""
@@ -76,21 +74,20 @@ class Desk:
     async def caller(self, user: str) -> Caller | None:
         """Who a Slack user is here, with the rights of now; None for nobody that is known. What
         they may do in Slack counts for nothing."""
-        subject = await self.house.store.subject(user)
-        if subject is None and (subject := await self._by_email(user)):
-            await self.house.store.link(user, subject)
-        return await self.house.person(subject) if subject else None
+        who = self.known_as(user)
+        found = await self.house.person(who)
+        if found is None and self.house.by_email and (email := await self._email(user)):
+            return await self.house.recognize(who, email)
+        return found
 
-    async def _by_email(self, user: str) -> str | None:
-        if self.house.subject_by_email is None:
-            return None
+    async def _email(self, user: str) -> str:
+        """Their address in this workspace, where it is confirmed; else nothing."""
         info = await self.client.users_info(user=user)
         found: dict[str, Any] = info.get("user") or {}
         foreign = found.get("team_id") != self.team or found.get("is_stranger")
         if foreign or found.get("deleted") or not found.get("is_email_confirmed"):
-            return None
-        email = found.get("profile", {}).get("email", "")
-        return await self.house.subject_by_email(email) if email else None
+            return ""
+        return str(found.get("profile", {}).get("email", ""))
 
     async def read(self, caller: Caller, tool: str, **arguments: Any) -> dict[str, Any]:
         """The answer of a read. Raises `ToolError`."""
@@ -104,8 +101,8 @@ class Desk:
 
 async def places_for(desk: Desk, tenant: str) -> list[str]:
     """The channels in which a call of this tenant (or of the platform) waits for approval."""
-    own = await desk.channels_of(tenant) if tenant else []
-    return list(own or await desk.house.store.channels_of(PLATFORM))
+    own = await desk.house.channels_of(tenant) if tenant else []
+    return list(own or await desk.house.channels_of(PLATFORM))
 
 
 def answered(outcome: Outcome) -> dict[str, Any]:

@@ -43,7 +43,10 @@ async def _hear(place: Place, text: str, key: str, trigger: str) -> None:
     caller = await desk.caller(place.user)
     if caller is None:
         raise unknown_user(desk.command)
-    if text.lower() in STOPS and talking.stop(place, caller):
+    if text.lower() in STOPS and (ended := await talking.stop(place, caller)):
+        if place.url:  # a command: what it ended is told elsewhere
+            what = "the answer" if ended == 1 else f"{ended} answers"
+            await place.show(messages.said(f"I have ended {what} to you.", about=None))
         return
     tools = await desk.house.gate.tools(caller)
     if not text or word.lower() == "help":
@@ -51,7 +54,7 @@ async def _hear(place: Place, text: str, key: str, trigger: str) -> None:
         return
     tenant = place.bound if place.bound != PLATFORM else ""
     understood = understand(text, tools, tenant or _only_tenant(caller))
-    ready = desk.house.conversations is not None and desk.house.conversations.ready is None
+    ready = desk.house.conversations.ready is None
     if isinstance(understood, Command):
         await obey(place, caller, understood, key, trigger)
     elif ready and (not understood.near or len(text.split()) >= LONG):

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 from chatops import messages
 from chatops.blocks import code as literal
 from chatops.blocks import context, escape
+from chatops.house import must_be_operator
 from chatops.messages import Message
 from chatops.slack.desk import unknown_user
 from chatops.slack.places import Place
 from chatops.store import PLATFORM
-from tools.calls import Caller
 from tools.errors import Code, ToolError
 
 
@@ -23,7 +23,7 @@ async def _login(place: Place, rest: str) -> Message:
             "Ask from your own Pilothouse.",
         )
     called = f"{user.get('real_name') or user.get('name', '')} ({place.user})"
-    code = await place.desk.house.store.new_code(place.user, called)
+    code = await place.desk.house.login(place.desk.known_as(place.user), called[:200])
     return messages.said(
         "To tell me who you are, run this as yourself within ten minutes (it works once):",
         literal(f"pilothouse slack link {code}"),
@@ -33,7 +33,7 @@ async def _login(place: Place, rest: str) -> Message:
 
 
 async def _logout(place: Place, rest: str) -> Message:
-    await place.desk.house.store.unlink(place.user)
+    await place.desk.house.logout(place.desk.known_as(place.user))
     return messages.said("I do not know you any more.", about=None)
 
 
@@ -48,7 +48,7 @@ async def _whoami(place: Place, rest: str) -> Message:
 
 async def _bind(place: Place, rest: str) -> Message:
     """An operator says what a channel is about: a tenant, or `platform`."""
-    caller = await _operator(place)
+    must_be_operator(await place.desk.caller(place.user))
     if place.own or place.channel.startswith("D"):
         raise ToolError(
             Code.INVALID_ARGUMENT, "This is a direct message.", "Say it in the channel."
@@ -57,30 +57,14 @@ async def _bind(place: Place, rest: str) -> Message:
         where = place.bound or "nothing"
         return messages.said(f"This channel is bound to {where}. `bind acme`, `bind platform`.")
     tenant = PLATFORM if rest in ("platform", PLATFORM) else rest
-    uid = ""
-    if tenant != PLATFORM:
-        await place.desk.read(caller, "tenant_get", tenant=tenant)
-        uid = await place.desk.house.tenant_uid(tenant) or ""
-    await place.desk.house.store.bind(place.channel, tenant, uid)
+    await place.desk.house.bind(place.desk.known_as(place.user), place.channel, tenant)
     what = "the platform: all may be told here" if tenant == PLATFORM else f"tenant {tenant}"
     return messages.said(f"This channel is bound to {escape(what)}.")
 
 
 async def _unbind(place: Place, rest: str) -> Message:
-    await _operator(place)
-    await place.desk.house.store.bind(place.channel)
+    await place.desk.house.bind(place.desk.known_as(place.user), place.channel, "")
     return messages.said("This channel is bound to nothing: answers go to whoever asks.")
-
-
-async def _operator(place: Place) -> Caller:
-    caller = await place.desk.caller(place.user)
-    if caller is None or not caller.operator or caller.agent:
-        raise ToolError(
-            Code.PERMISSION_DENIED,
-            "Only an operator of Pilothouse says what a channel is about.",
-            "Ask one.",
-        )
-    return caller
 
 
 BUILT_IN: dict[str, Callable[[Place, str], Awaitable[Message]]] = {

@@ -74,7 +74,7 @@ class Place:
             await self._whisper(body)
         if message.call_id and self._ts:
             card = Card(message.call_id, self.channel, self._ts, message.shown)
-            await self.desk.house.store.keep_card(card)
+            await self.desk.house.keep_card(card)
             if self.desk.refresh:  # it may have gone on while it was being posted
                 self.desk.jobs.start(self.desk.refresh(message.call_id))
 

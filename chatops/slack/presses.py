@@ -54,9 +54,14 @@ class Presses:
     async def wrong(self, body: dict[str, Any]) -> dict[str, str]:
         """What is wrong with a form, by field; said at once, while it is still open."""
         view = body["view"]
-        if view["callback_id"] != "tool" or not (caller := await self._caller(body)):
+        if view["callback_id"] != "tool":
             return {}
-        tool = await self._tool(caller, json.loads(view["private_metadata"])["tool"])
+        try:
+            if not (caller := await self._caller(body)):
+                return {}
+            tool = await self._tool(caller, json.loads(view["private_metadata"])["tool"])
+        except ToolError:  # said when it is carried out
+            return {}
         return modals.filled(tool, view["state"]["values"])[1]
 
     # ---- the buttons

@@ -1,5 +1,6 @@
 """The two ways in which Slack reaches us: signed HTTP requests, and a socket that we open."""
 
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,18 @@ ODD = (LookupError, TypeError, AttributeError, ValueError, RecursionError)
 PING_S = 5.0  # a socket that is gone is noticed, and opened anew, after this
 
 
-async def receive(slack: "Slack", request: "Request") -> "Response":
+async def receive(
+    slack: "Slack", stranger: Callable[[str], Awaitable[None]], request: "Request"
+) -> "Response":
     """One signed request. What is not signed by Slack within five minutes, or comes again with
     the same signature, gets 401; all of them 503 until we know who we are there."""
+    answer = await _answered(slack, request)
+    if answer.status_code >= 400 and request.client:
+        await stranger(request.client.host)
+    return answer
+
+
+async def _answered(slack: "Slack", request: "Request") -> "Response":
     from slack_bolt.async_app import AsyncBoltRequest
     from starlette.responses import Response
 

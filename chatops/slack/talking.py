@@ -26,27 +26,35 @@ async def talk(place: Place, caller: Caller, text: str, context: str = "") -> No
     """One turn, for the person who said it. In a shared channel nothing of it is posted, unless
     the channel may see everything: what an answer will be about is not known before."""
     conversations = place.desk.house.conversations
-    assert conversations is not None
     here, thread = _here(place), f"slack:{place.channel}:{place.thread or place.user}"
     shown = _Stream(place) if place.public(None) and place.thread else _Whole(place)
     events = conversations.ask(caller, text, thread=thread, context=context)
     reply: Reply | None = None
-    async with contextlib.aclosing(events) as turn:  # type: ignore[type-var]
-        async for event in turn:
-            match event:
-                case Begun():
-                    place.desk.talks[here] = event.conversation
-                case Text():
-                    await shown.text(event.text)
-                case Calling():
-                    await shown.status(f"is calling {event.tool}")
-                case Called():
-                    await shown.status("is thinking")
-                case Again():
-                    await shown.again()
-                case Done():
-                    reply = event.reply
-                    place.desk.talks.pop(here, None)
+    begun = False
+    try:
+        async with contextlib.aclosing(events) as turn:  # type: ignore[type-var]
+            async for event in turn:
+                match event:
+                    case Begun():
+                        begun = True
+                        place.desk.talks[here] = event.conversation
+                    case Text():
+                        await shown.text(event.text)
+                    case Calling():
+                        await shown.status(f"is calling {event.tool}")
+                    case Called():
+                        await shown.status("is thinking")
+                    case Again():
+                        await shown.again()
+                    case Done():
+                        reply = event.reply
+    except ToolError:
+        if not begun:
+            raise
+        log.warning("slack: a turn broke off", exc_info=True)
+    finally:
+        if begun:
+            place.desk.talks.pop(here, None)
     await shown.end(reply)
     for outcome in reply.waiting if reply else ():
         if outcome.call_id:
@@ -56,12 +64,16 @@ async def talk(place: Place, caller: Caller, text: str, context: str = "") -> No
             await place.beside().show(message)
 
 
-def stop(place: Place, caller: Caller) -> bool:
-    """End the turn of this person that is under way here; was there one?"""
-    conversations, id = place.desk.house.conversations, place.desk.talks.get(_here(place))
-    with contextlib.suppress(ToolError):  # it was too long ago
-        return bool(conversations and id and conversations.cancel(caller, id))
-    return False
+async def stop(place: Place, caller: Caller) -> int:
+    """End the turn of this person that is under way here, or all of theirs where there is none
+    here (a command is in no thread); how many there were."""
+    conversations, talks = place.desk.house.conversations, place.desk.talks
+    theirs = [id for (user, _, _), id in talks.items() if user == place.user]
+    ended = 0
+    for id in [talks[_here(place)]] if _here(place) in talks else theirs:
+        with contextlib.suppress(ToolError):  # it was too long ago
+            ended += await conversations.cancel(caller, id)
+    return ended
 
 
 def _here(place: Place) -> tuple[str, str, str]:

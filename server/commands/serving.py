@@ -122,7 +122,7 @@ async def serving(settings: "Settings") -> "AsyncIterator[tuple[App, str]]":
         await stack.enter_async_context(door.run())
         rest = app.http()
         if slack := await stack.enter_async_context(slack_of(app)):
-            rest.router.routes.extend(slack.routes())
+            rest.router.routes.extend(slack.routes(app.rates.stranger))
         http = _with_mcp(rest, door.routes)
         grace = settings.limits.grace_s
         http = guarded(http, settings, app.rates)

@@ -1,9 +1,81 @@
-"""Slack from the command line: the app to install there, and saying who one is."""
+"""Slack from the command line: by itself, the app to install there, and saying who one is."""
 
-from typing import Any
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
 
-from server.commands.running import FAILED, caller, connected, must_have
+from server.commands.running import DONE, FAILED, caller, connected, given_token, must_have
 from server.commands.show import err, out
+from tools.errors import Code, ToolError
+
+if TYPE_CHECKING:
+    from server.remote_chat import RemoteHouse
+    from server.settings_slack import SlackConfig
+
+HINT = "docs/chatops.md says how Slack is run by itself."
+
+
+async def run(*, token: str | None, url: str | None, **options: Any) -> int:
+    """Until it is stopped, or the server lets it in no more."""
+    import structlog
+
+    from chatops.slack.connecting import opened
+    from server.chat import config_of
+    from server.commands.serving import stop_signals
+    from server.logs import set_up
+    from server.remote_chat import RemoteHouse
+    from server.seat import SOCKET
+    from server.settings import load
+
+    settings = load(**options)
+    set_up(settings)
+    _check(settings.slack, token := given_token(token))
+    stop, log = stop_signals(), structlog.get_logger("pilothouse")
+    where = url or os.environ.get("PILOTHOUSE_URL") or settings.state / SOCKET
+    house = RemoteHouse(where, token)
+    try:
+        await _meet(house)
+        async with opened(config_of(settings.slack), house):
+            log.info("slack: runs by itself", server=str(where))
+            waits = [asyncio.ensure_future(e.wait()) for e in (stop, house.gate.refused)]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await house.close()
+    if stop.is_set():
+        return DONE
+    raise _refused()
+
+
+def _check(slack: "SlackConfig", token: str) -> None:
+    """Raises `ToolError`."""
+    if not (slack.bot_token.get_secret_value() and slack.app_token.get_secret_value()):
+        wrong = "By itself it connects to Slack: set slack.bot_token and slack.app_token."
+    elif slack.by_email:
+        wrong = "slack.by_email is for a server that runs Slack itself: leave it out."
+    elif not token:
+        wrong = "A token is needed: `pilothouse token create --slack`, then PILOTHOUSE_TOKEN."
+    else:
+        return
+    raise ToolError(Code.FAILED_PRECONDITION, wrong, HINT)
+
+
+async def _meet(house: "RemoteHouse") -> None:
+    """Is it let in? Raises `ToolError`, but not for a server that is not there yet."""
+    try:
+        await house.users("")
+    except ToolError as error:
+        if house.gate.refused.is_set():
+            raise _refused() from None
+        if error.code is not Code.UNAVAILABLE:
+            raise
+
+
+def _refused() -> ToolError:
+    return ToolError(
+        Code.UNAUTHENTICATED,
+        "The server does not take this token: it is none for Slack, or expired or revoked.",
+        "An operator makes one with `pilothouse token create --slack`; set it as PILOTHOUSE_TOKEN.",
+    )
 
 
 def manifest(url: str, *, config: Any = None) -> int:

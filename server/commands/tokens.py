@@ -86,6 +86,8 @@ def _user(user: Mapping[str, Any]) -> dict[str, Any]:
 def _row(token: Mapping[str, Any]) -> dict[str, Any]:
     allows = [f"{tenant}={role}" for tenant, role in token.get("tenants", {}).items()]
     kind = f"agent of {token['person']}" if token["agent"] else "person"
+    if token["person"] == "*":
+        kind, allows = "Slack", ["who is linked there"]
     state = "revoked" if token.get("revoked") else f"until {token.get('expires', 'revoked')}"
     return {
         "id": token["id"],

@@ -20,7 +20,7 @@ from server.identity.rows import Row
 from server.identity.sessions import Sessions
 from server.identity.signed_out import SignedOut
 from server.identity.signing_in import SignIn
-from server.identity.tokens import Tokens, sha256
+from server.identity.tokens import LINKED, Tokens, sha256
 from server.identity.workspaces import Workspaces
 from server.journal import Journal
 from server.settings_identity import CertificateCaller, Oidc
@@ -141,7 +141,18 @@ class Identity:
         row = await self.tokens.find(sha256)
         if row is None:
             return None
+        if row["person"] == LINKED:
+            raise ToolError(
+                Code.UNAUTHENTICATED,
+                "This token is for `pilothouse slack`, and lets nobody in here.",
+                "Come with one of your own: `pilothouse token create`.",
+            )
         return self._caller(row, self.tokens.allows(row), door)
+
+    async def speaks(self, token: str) -> bool:
+        """Is this the token of somebody who may speak for who is linked in chat?"""
+        row = await self.tokens.find(sha256(token))
+        return row is not None and row["person"] == LINKED
 
     async def person(self, name: str, door: str) -> Caller | None:
         """Somebody with all that they may by themselves, or None: for a door that knows who is

@@ -20,6 +20,10 @@ from tools.errors import Code, ToolError
 from tools.holdings import Directory, TokenInfo
 
 USE_NOTED = timedelta(minutes=1)
+# Whom a token acts for that allows nothing but to speak for who is linked in chat: no subject's
+# name has a star.
+LINKED = "*"
+LINKED_LASTS = timedelta(days=90)
 
 metadata = sa.MetaData()
 tokens = sa.Table(
@@ -116,8 +120,15 @@ class Tokens:
         agent: bool,
         person: str,
         expires_days: float | None,
+        slack: bool = False,
     ) -> TokenInfo:
-        if not operator and not tenants:
+        if slack and (operator or tenants or agent or person):
+            raise ToolError(
+                Code.INVALID_ARGUMENT,
+                "A token for Slack allows nothing by itself: it speaks for who is linked there.",
+                "Leave out operator, tenants, agent and person.",
+            )
+        if not operator and not tenants and not slack:
             raise ToolError(
                 Code.INVALID_ARGUMENT,
                 "This token would allow nothing.",
@@ -129,6 +140,9 @@ class Tokens:
                 f"{subject} is to act for {person} and yet not be an agent.",
                 "Make it an agent's token, or leave the person out.",
             )
+        if slack:
+            agent, person = True, LINKED
+            expires_days = expires_days or LINKED_LASTS / timedelta(days=1)
         if (how := self._first()) and (agent or not operator):
             raise ToolError(
                 Code.FAILED_PRECONDITION,

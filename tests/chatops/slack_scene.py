@@ -14,7 +14,7 @@ from server.app import App
 from server.chat import Links
 from server.commands.serving import serving
 from server.identity import new_token
-from tests.chatops.slack_server import SECRET, TOKEN, Message, SlackServer
+from tests.chatops.slack_server import SECRET, TEAM, TOKEN, Message, SlackServer
 from tests.conftest import ROOT, Kube
 from tests.house import House, settings
 from tests.lodging import deployment, with_bucket
@@ -120,7 +120,7 @@ async def in_slack(
             await person(app, "oscar", operator=True)
             scene = Scene(app, slack, slack.pilothouse, tenant)
             for user, name in ((OLIVIA, "olivia"), (OSCAR, "oscar"), (VERA, "vera")):
-                await scene.links.store.link(user, name)
+                await scene.links.store.link(f"{TEAM}/{user}", name)
             await with_bucket(House(app))
             asked = await scene.call("olivia", "tenant_create", name=tenant)
             done = await scene.call("oscar", "call_approve", id=asked.call_id)

@@ -138,7 +138,7 @@ async def test_secrets_that_somebody_writes_do_not_reach_the_model(
     claude.play(uses(GET))
     reply = await talk.ask(ANN, f"my token is {token}", context=f"password={token}")
     assert token not in claude.told()
-    assert token not in talk.agent.turns(ANN, reply.conversation)[0].message
+    assert token not in (await talk.agent.turns(ANN, reply.conversation))[0].message
 
 
 async def test_a_stream_is_read_to_its_end(talk: Talking, claude: AnthropicServer) -> None:
@@ -319,7 +319,7 @@ async def test_a_turn_is_cancelled_in_the_middle_of_a_call_and_goes_on_later(
     asking = asyncio.create_task(talk.ask(ANN, "Look"))
     await asyncio.wait_for(gate.started.wait(), 10)
     (id,) = talk.agent.memory._talks
-    assert talk.agent.cancel(ANN, id)
+    assert await talk.agent.cancel(ANN, id)
     reply = await asyncio.wait_for(asking, 10)
     assert reply.stopped == "cancelled"
     assert reply.text == "I look."
@@ -329,7 +329,7 @@ async def test_a_turn_is_cancelled_in_the_middle_of_a_call_and_goes_on_later(
     assert (await talk.ask(ANN, "Go on", conversation=id)).text == "Going on."
     assert claude.faults == []
     assert "ended the turn" in claude.told()
-    assert not talk.agent.cancel(ANN, id)
+    assert not await talk.agent.cancel(ANN, id)
 
 
 async def test_who_stops_listening_ends_the_turn(
@@ -343,7 +343,7 @@ async def test_who_stops_listening_ends_the_turn(
     assert isinstance(await anext(events), Text)
     await events.aclose()  # type: ignore[attr-defined]
     held.set()
-    (turn,) = talk.agent.turns(ANN, begun.conversation)
+    (turn,) = await talk.agent.turns(ANN, begun.conversation)
     assert turn.reply.stopped == "cancelled"
 
 
@@ -367,11 +367,11 @@ async def test_a_conversation_is_its_persons_alone(talk: Talking, claude: Anthro
     claude.play(says("A secret of Ann's."))
     reply = await talk.ask(ANN)
     for what in (
-        lambda: talk.agent.turns(BOB, reply.conversation),
-        lambda: talk.agent.cancel(BOB, reply.conversation),
+        talk.agent.turns(BOB, reply.conversation),
+        talk.agent.cancel(BOB, reply.conversation),
     ):
         with pytest.raises(ToolError) as refused:
-            what()
+            await what
         assert refused.value.code is Code.NOT_FOUND
     with pytest.raises(ToolError) as refused:
         await talk.ask(BOB, conversation=reply.conversation)
@@ -396,10 +396,10 @@ async def test_only_so_many_conversations_are_kept_and_ones_own_go_first(
     claude.play()
     bobs = await talk.ask(BOB)
     anns = [(await talk.ask(ANN)).conversation for _ in range(4)]
-    talk.agent.turns(BOB, bobs.conversation)
-    talk.agent.turns(ANN, anns[-1])
+    await talk.agent.turns(BOB, bobs.conversation)
+    await talk.agent.turns(ANN, anns[-1])
     with pytest.raises(ToolError):
-        talk.agent.turns(ANN, anns[0])
+        await talk.agent.turns(ANN, anns[0])
     assert len(talk.agent.memory) == 3
 
 
@@ -413,7 +413,7 @@ async def test_a_conversation_is_forgotten_after_its_time(
     reply = await talk.ask(ANN)
     now = 25 * 3600.0
     with pytest.raises(ToolError):
-        talk.agent.turns(ANN, reply.conversation)
+        await talk.agent.turns(ANN, reply.conversation)
 
 
 @pytest.mark.parametrize("words", ["", "  ", "x" * 40_000])

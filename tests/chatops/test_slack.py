@@ -145,7 +145,7 @@ async def test_a_one_time_link_makes_a_user_known_once(scene: Scene, slack: Slac
     told = await slack.until(lambda: slack.whisper("pilothouse slack link"))
     code = shown(told).partition("slack link ")[2][:14]
     who = await scene.call("vera", "chat_code", code=code)
-    assert who.answer == {"user": "UNEW", "called": "New Person (UNEW)"}
+    assert who.answer == {"user": "T1/UNEW", "called": "New Person (UNEW)"}
     assert (await scene.call("vera", "chat_link", code=code)).error is None
     await slack.types("UNEW", LOOSE, "whoami")
     await slack.until(lambda: slack.whisper("You are *vera*"))

@@ -32,6 +32,12 @@ class Message(BaseModel):
     conversation: str = Field("", max_length=64)
 
 
+class Said(Message):
+    """The same in chat, where a conversation goes by the thread that it is in."""
+
+    thread: str = Field("", max_length=200)
+
+
 class Turns(BaseModel):
     conversation: str
     turns: list[Turn]
@@ -49,9 +55,13 @@ CANCELLED = compact(Cancelled.model_json_schema(mode="serialization"))
 
 async def ask(inside: Inside, request: Request) -> Response:
     caller = await caller_of(inside, request)
-    said = _message(await body_of(request))
+    said = _message(Said if inside.spoken_for else Message, await body_of(request))
     events = conversations(inside).ask(
-        caller, said.message, conversation=said.conversation, context=said.context
+        caller,
+        said.message,
+        conversation=said.conversation,
+        thread=said.thread if isinstance(said, Said) else "",
+        context=said.context,
     )
     first = await anext(events)  # what is wrong from the start gets a status of its own
     if SSE in request.headers.get("accept", ""):
@@ -65,13 +75,13 @@ async def ask(inside: Inside, request: Request) -> Response:
 async def show(inside: Inside, request: Request) -> Response:
     caller = await caller_of(inside, request)
     id = request.path_params["id"]
-    turns = Turns(conversation=id, turns=list(conversations(inside).turns(caller, id)))
+    turns = Turns(conversation=id, turns=list(await conversations(inside).turns(caller, id)))
     return page(request, turns.model_dump(mode="json", exclude_none=True))
 
 
 async def cancel(inside: Inside, request: Request) -> Response:
     caller = await caller_of(inside, request)
-    ended = conversations(inside).cancel(caller, request.path_params["id"])
+    ended = await conversations(inside).cancel(caller, request.path_params["id"])
     return JSONResponse(Cancelled(cancelled=ended).model_dump())
 
 
@@ -81,9 +91,9 @@ def conversations(inside: Inside) -> Conversations:
     return inside.conversations
 
 
-def _message(body: dict[str, Any]) -> Message:
+def _message(kind: type[Message], body: dict[str, Any]) -> Message:
     try:
-        return Message.model_validate(body)
+        return kind.model_validate(body)
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"]))[:64]

@@ -27,7 +27,8 @@ class Inside:
     `ready` gives, for each backend, `ok`, `ms` and perhaps `error`. `local` has what only a
     socket of this user's is told (and does). `origins` are those whose pages may read answers.
     `signed_in` gives the caller of a browser with a session on the page, or None.
-    `sign_in` lets people sign in who have no identity provider.
+    `sign_in` lets people sign in who have no identity provider. `spoken_for` says, at chat's own
+    door, in whose name somebody else's token speaks; nobody comes in there otherwise.
     """
 
     gate: Gate
@@ -42,6 +43,7 @@ class Inside:
     conversations: Conversations | None = None
     events: Hub | None = None
     sign_in: "SignIn | None" = None
+    spoken_for: Callable[[HTTPConnection], Awaitable[Caller]] | None = None
 
 
 @dataclass
@@ -60,6 +62,8 @@ def token_of(request: HTTPConnection) -> str:
 
 
 async def caller_of(inside: Inside, request: HTTPConnection, tool: str = "") -> Caller:
+    if inside.spoken_for:
+        return _narrowed(await inside.spoken_for(request), request)
     token = token_of(request)
     if not token and inside.signed_in and (person := await inside.signed_in(request)):
         return _narrowed(person, request)

@@ -17,7 +17,7 @@ async def view(visit: Visit) -> dict[str, Any]:
     alerts = await visit.find("alert_list", limit=RECENT)
     return {
         "conversation": id,
-        "turns": talks.turns(visit.caller, id) if id else [],
+        "turns": await talks.turns(visit.caller, id) if id else [],
         "missing": talks.ready,
         "alerts": alerts.answer.get("incidents", ()),
     }
