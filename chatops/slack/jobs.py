@@ -9,6 +9,8 @@ from typing import Any
 
 import structlog
 
+from tools.errors import ToolError
+
 log = structlog.get_logger(__name__)
 
 # So few that an acknowledgement never stands behind many of them; what takes longer than a moment
@@ -56,6 +58,8 @@ class Jobs:
                 if place.when() > loop.time():
                     place.cancel()
                     self._places.release()
+        except ToolError as error:  # it is told where somebody asked; the rest is looked at again
+            log.warning("slack: not done", why=str(error))
         except Exception:
             log.exception("slack: what was asked for broke down")
         finally:

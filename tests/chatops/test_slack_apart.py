@@ -203,7 +203,7 @@ async def test_the_story_by_a_process_of_its_own_while_the_server_goes_and_comes
             assert await bot.ended() == 1
             assert "expired or revoked" in bot.said[0]
             assert "token create --slack" in bot.said[0]
-            assert "Traceback" not in bot.said[0]
+            assert "Traceback" not in bot.said[0], bot.said[0]
 
 
 def test_without_what_it_needs_or_with_another_token_it_says_so_and_ends(tmp_path: Path) -> None:
