@@ -35,7 +35,7 @@ kept = sa.Table(
     sa.Column("tenant", sa.Text, nullable=False),
     sa.Column("tenant_uid", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
-    sa.Column("updated", sa.Float, nullable=False),
+    sa.Column("updated", sa.Double, nullable=False),
     sa.Column("incident", sa.Text, nullable=False),
 )
 
@@ -84,9 +84,6 @@ class Alerts:
         self._slots = asyncio.Semaphore(SIDE_BY_SIDE)
         self._looking: dict[str, asyncio.Task[None]] = {}
         self._looked: dict[str, datetime] = {}
-
-    async def open(self) -> None:
-        await self._run(lambda c: metadata.create_all(c))
 
     async def stop(self) -> None:
         for task in self._looking.values():

@@ -28,7 +28,7 @@ people = sa.Table(
     metadata,
     sa.Column("user", sa.Text, primary_key=True),
     sa.Column("subject", sa.Text, nullable=False),
-    sa.Column("linked", sa.Float, nullable=False),
+    sa.Column("linked", sa.Double, nullable=False),
 )
 codes = sa.Table(
     "chat_codes",
@@ -36,7 +36,7 @@ codes = sa.Table(
     sa.Column("sha256", sa.Text, primary_key=True),
     sa.Column("user", sa.Text, nullable=False),
     sa.Column("called", sa.Text, nullable=False),
-    sa.Column("expires", sa.Float, nullable=False),
+    sa.Column("expires", sa.Double, nullable=False),
 )
 channels = sa.Table(
     "chat_bindings",
@@ -52,7 +52,7 @@ cards = sa.Table(
     sa.Column("call_id", sa.Text, nullable=False),
     sa.Column("channel", sa.Text, nullable=False),
     sa.Column("ts", sa.Text, nullable=False),
-    sa.Column("posted", sa.Float, nullable=False),
+    sa.Column("posted", sa.Double, nullable=False),
     sa.Column("shown", sa.Text, nullable=False),
 )
 
@@ -77,9 +77,6 @@ class Store:
     def __init__(self, run: Run, clock: Callable[[], datetime]) -> None:
         self._run = run
         self._clock = clock
-
-    async def open(self) -> None:
-        await self._run(lambda c: metadata.create_all(c))
 
     # ---- who is who
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from recommender.model import RecommenderError
-from recommender.tables import Run, create
+from recommender.tables import Run
 from recommender.tables import runs as table
 
 # `partial`: some was not read, and is said in the warnings. `interrupted`: the process ended.
@@ -45,7 +45,7 @@ class Runs:
         self.clock = clock
 
     async def open(self, alone: bool = True, longest_s: float = 6 * 3600.0) -> None:
-        """Make the table. What still runs there was interrupted: all of it where this is the only
+        """What still runs in the table was interrupted: all of it where this is the only
         process (`alone`), else what has run for too long."""
         before = self.clock() + (1 if alone else -longest_s)
         stale = (
@@ -54,11 +54,7 @@ class Runs:
             .values(state="interrupted", ended=self.clock(), error="The process ended in mid-run.")
         )
 
-        def work(connection: sa.Connection) -> None:
-            create(connection)
-            connection.execute(stale)
-
-        await self.run(work)
+        await self.run(lambda c: c.execute(stale) and None)
 
     async def begin(self, started_by: str, scope: Mapping[str, Any] | None = None) -> str:
         """A run has started; its id."""

@@ -25,7 +25,7 @@ from recommender.recording import (
     record_some,
     withdraw,
 )
-from recommender.tables import Run, clean, create, suggestions
+from recommender.tables import Run, clean, suggestions
 
 State = Literal[
     "open", "later", "expired", "applying", "applied", "kept", "harmful", "no_effect",
@@ -109,16 +109,12 @@ class Suggestions:
         self.moved: Callable[[Recommendation], None] = lambda one: None
 
     async def open(self) -> None:
-        """Make the tables. Whatever somebody was about to apply when the process ended, before
-        there was a call, is open again."""
-
-        def work(connection: sa.Connection) -> None:
-            create(connection)
-            lost = (s.state == "applying") & (s.call_id == "")
-            stale = lost & (s.updated < self.clock() - 600)
-            connection.execute(sa.update(suggestions).where(stale).values(state="open"))
-
-        await self.run(work)
+        """Whatever somebody was about to apply when the process ended, before there was a call, is
+        open again."""
+        lost = (s.state == "applying") & (s.call_id == "")
+        stale = lost & (s.updated < self.clock() - 600)
+        opened = sa.update(suggestions).where(stale).values(state="open")
+        await self.run(lambda c: c.execute(opened) and None)
 
     async def record(
         self,

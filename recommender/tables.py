@@ -134,17 +134,6 @@ turns = sa.Table(
 )
 
 
-NEWER = "ALTER TABLE suggestions ADD COLUMN IF NOT EXISTS deadline DOUBLE PRECISION"
-
-
-def create(connection: sa.Connection) -> None:
-    """Make what is missing, also in what an older version made."""
-    metadata.create_all(connection)
-    connection.execute(sa.text(NEWER))
-    if connection.execute(sa.select(turns.c.id)).first() is None:
-        connection.execute(sa.insert(turns).values(id=1, taken=0))
-
-
 def take_turn(connection: sa.Connection) -> None:
     """Wait until nobody else records, and let nobody record until the transaction ends."""
     connection.execute(sa.update(turns).values(taken=turns.c.taken + 1))

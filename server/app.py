@@ -47,7 +47,7 @@ from server.reach import Backends
 from server.records import Records
 from server.settings import Settings
 from server.shipping import Shipper
-from server.talking import make_agent, open_alerts
+from server.talking import make_agent, make_alerts
 from server.telling import Teller
 from server.trail import Trail
 from server.vault import Vault
@@ -298,7 +298,7 @@ async def open_app(
                 waiting=settings.limits.waiting,
             ),
         )
-        gate.alerts = alerts = await open_alerts(gate, journal, tenants, clock)
+        gate.alerts = alerts = make_alerts(gate, journal, tenants, clock)
         gate.chat = links = Links(await make_store(journal, clock, settings.slack))
         app = App(
             settings, journal, identity, backends, gate, Metrics(), health, Hub(), alerts, links

@@ -29,7 +29,6 @@ MOST_WAITING, MOST_ALERTS, ALERTS_LIVE = 200, 50, timedelta(days=1)
 
 async def make_store(journal: Journal, clock: Callable[[], datetime], slack: SlackConfig) -> Store:
     store = Store(journal.run, clock)
-    await store.open()
     said = slack.channels | ({slack.approvers: PLATFORM} if slack.approvers else {})
     await store.bind_as_set(said)
     return store

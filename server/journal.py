@@ -10,18 +10,15 @@ import asyncio
 import json
 import os
 import queue
-import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from server import chain
 from tools.errors import Code, ToolError
 
 if TYPE_CHECKING:
@@ -138,8 +135,6 @@ audit = sa.Table(
     sa.Column("duration_ms", sa.Double, nullable=False),
     sa.Column("hash", sa.Text, nullable=False),
 )
-# DuckDB finds its way by the order of the rows; there an index costs every read's record.
-_by_seq = sa.Index("audit_seq", audit.c.seq, unique=True).ddl_if(dialect="postgresql")
 
 job_results = sa.Table(
     "job_results",
@@ -150,29 +145,6 @@ job_results = sa.Table(
     sa.Column("saved", Time, nullable=False),
     sa.Column("result", sa.Text, nullable=False),
 )
-
-
-def _first(connection: sa.Connection) -> None:
-    metadata.create_all(connection)
-
-
-def _chained(connection: sa.Connection) -> None:
-    """Records made before there was a chain are chained as they are."""
-    columns = connection.execute(sa.text("select * from audit limit 0")).keys()
-    if "hash" in columns:
-        return
-    old = connection.execute(sa.text("select * from audit order by time")).mappings().all()
-    connection.execute(sa.text("drop table audit"))
-    audit.create(connection)
-    blank = {"tenant_uid": "", "digest": "", "decision": ""}
-    moved = [{**blank, **row, "time": row["time"].replace(tzinfo=UTC)} for row in old]
-    plain = [{name: row[name] for name in chain.COLUMNS[1:]} for row in moved]
-    for record in chain.linked(plain, 0, ""):
-        connection.execute(sa.insert(audit).values(**record))
-
-
-# Numbered by their place; each is applied once. Never edit one that was released: add another.
-MIGRATIONS: Sequence[Callable[[sa.Connection], None]] = (_first, _chained)
 
 
 class Journal:
@@ -193,6 +165,7 @@ class Journal:
         `ToolError` when the key is not its own, another process holds it, it cannot be written, or
         a newer version of Pilothouse wrote it.
         """
+        from server.migrations import migrate
         from server.vault import Vault
 
         try:
@@ -322,39 +295,6 @@ def _cannot_write(said: str) -> str:
     if "read-only" in low or "could not write" in low or "cannot write" in low:
         return "the state cannot be written"
     return ""
-
-
-def migrate(connection: sa.Connection) -> None:
-    """Apply what is missing; a database from a newer version is refused, untouched."""
-    known = sa.inspect(connection).has_table("meta")
-    version = 0
-    if known:
-        query = sa.select(meta.c.value).where(meta.c.key == "version")
-        version = connection.execute(query).scalar() or 0
-    if version > len(MIGRATIONS):
-        raise ToolError(
-            Code.FAILED_PRECONDITION,
-            f"The state was written by a newer Pilothouse (version {version}; this one knows "
-            f"{len(MIGRATIONS)}).",
-            "Upgrade Pilothouse, or name another --state directory.",
-        )
-    if 0 < version < len(MIGRATIONS):
-        _keep_copy(connection, version)
-    for migration in MIGRATIONS[version:]:
-        migration(connection)
-    if version < len(MIGRATIONS):
-        connection.execute(sa.delete(meta).where(meta.c.key == "version"))
-        connection.execute(sa.insert(meta).values(key="version", value=len(MIGRATIONS)))
-
-
-def _keep_copy(connection: sa.Connection, version: int) -> None:
-    """The file as it was, beside it: what a migration spoilt can be had again. Another database is
-    copied by who runs it."""
-    file = connection.engine.url.database
-    if connection.dialect.name == "duckdb" and file and Path(file).exists():
-        for end in ("", ".wal"):
-            if Path(file + end).exists():
-                shutil.copy2(file + end, f"{file}.v{version}{end}")
 
 
 def _cannot_open(url: str, error: Exception) -> ToolError:

@@ -33,13 +33,11 @@ def make_agent(settings: Chat, gate: Gate) -> Agent:
     return Agent(gate, model, mask_text, limits)
 
 
-async def open_alerts(
+def make_alerts(
     gate: Gate, journal: Journal, tenants: Directory, clock: Callable[[], datetime]
 ) -> Alerts:
     async def uid(namespace: str) -> str | None:
         found = await tenants.find(namespace)
         return found.uid if found else None
 
-    alerts = Alerts(gate, journal.run, uid, mask_text, clock)
-    await alerts.open()
-    return alerts
+    return Alerts(gate, journal.run, uid, mask_text, clock)

@@ -7,9 +7,6 @@ from functools import reduce
 from operator import or_
 from typing import Any, Self
 
-import sqlalchemy as sa
-
-from server.identity import people, sessions, signed_out, signing_in, tokens, workspaces
 from server.identity.accounts import Accounts
 from server.identity.certificates import PREFIX, Certificates
 from server.identity.claims import claimed
@@ -28,8 +25,6 @@ from server.settings_identity import People as PeopleSettings
 from tools.calls import AGENT_DOORS, Caller
 from tools.errors import Code, ToolError
 from tools.holdings import Directory
-
-TABLES = tokens, people, workspaces, sessions, signed_out, signing_in
 
 
 class Identity:
@@ -88,12 +83,6 @@ class Identity:
         certified: Mapping[str, CertificateCaller] | None = None,
     ) -> Self:
         """`audience` are the names that an issuer's tokens for us go by."""
-
-        def create(connection: sa.Connection) -> None:
-            for module in TABLES:
-                module.metadata.create_all(connection)
-
-        await journal.run(create)
         identity = cls(
             journal,
             directory,

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from recommender.model import RecommenderError, Subject, Suggestion
 from recommender.scores import Score, scores
 from recommender.suggestions import MovedOn, NotFound, Suggestions
-from recommender.tables import metadata
+from recommender.tables import suggestions
 from server.journal import Journal
 
 DAY = 86400.0
@@ -70,7 +70,7 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture
 async def book(url: str) -> AsyncIterator[Book]:
     journal = await Journal.open(url)
-    await journal.run(metadata.drop_all)
+    await journal.run(lambda c: c.execute(sa.delete(suggestions)) and None)
     book = Book(journal.run, Clock())
     await book.open()
     yield book
@@ -378,15 +378,6 @@ async def test_what_will_fail_comes_before_money_the_soonest_first(book: Book) -
     await book.found(dear, rightsize(subject=replace(API, name="killed")), covered=set())
     first = (await book.list(limit=1)).items[0]
     assert first.suggestion.subject.name == "full-tomorrow"
-
-
-async def test_what_an_older_version_made_gets_what_is_new_in_it(book: Book) -> None:
-    await book.run(
-        lambda c: c.execute(sa.text("ALTER TABLE suggestions DROP COLUMN deadline")) and None
-    )
-    await book.open()
-    await book.found(rightsize(deadline=1.0))
-    assert (await book.only()).suggestion.deadline == 1.0
 
 
 async def test_lists_are_narrowed_down(book: Book) -> None:

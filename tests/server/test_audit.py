@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from server import anchors, chain
 from server.audit import Audit
-from server.journal import Journal, audit, meta, migrate
+from server.journal import Journal, audit, meta
+from server.migrations import migrate
 from server.trail import verified
 from tools.calls import Caller, Outcome, Problem, State
 from tools.errors import Code

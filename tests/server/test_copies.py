@@ -139,7 +139,7 @@ async def test_what_is_no_backup_leaves_the_state_as_it_is(tmp_path: Path) -> No
 async def test_a_copy_is_kept_before_each_migration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from server import journal as module
+    from server import migrations as module
 
     journal, records = await state(tmp_path)
     await records.add(call("c1"))

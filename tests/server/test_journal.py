@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from server.journal import MIGRATIONS, Journal, meta
+from server.journal import Journal, meta
+from server.migrations import MIGRATIONS
 from tools.errors import Code, ToolError
 
 
