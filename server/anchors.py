@@ -1,11 +1,12 @@
 """Anchors of the audit trail: how long it was and how its last hash was, kept outside of it.
 
 Who can change the database can make its chain anew; not so that it still holds what was anchored.
+Each anchor is signed: who can write this file, and not read the state's key, cannot add one.
 """
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -17,11 +18,18 @@ class Anchor(NamedTuple):
     seq: int
     hash: str
     time: str
+    mac: str = ""
+
+    @property
+    def signed(self) -> str:
+        """What the signature is of."""
+        return json.dumps(["audit anchor", self.seq, self.hash, self.time])
 
 
-def add(path: Path, seq: int, hash: str, now: datetime) -> None:
+def add(path: Path, seq: int, hash: str, now: datetime, mac: Callable[[str], str]) -> None:
     """Append an anchor; it is durable when this returns. Raises `OSError`."""
-    line = json.dumps(Anchor(seq, hash, now.isoformat())._asdict()) + "\n"
+    anchor = Anchor(seq, hash, now.isoformat())
+    line = json.dumps(anchor._replace(mac=mac(anchor.signed))._asdict()) + "\n"
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         # What a crash cut off must not swallow this line.

@@ -1,7 +1,6 @@
 """The one place where everything is put together."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -207,13 +206,10 @@ class App:
         return web_routes(web)
 
     async def state_key(self) -> bytes:
-        """The key that seals what an MCP client carries between two requests; kept, so that a
-        question asked before a restart can be answered after it."""
-        records = self.local_gate.records
-        if not (key := await records.get_meta("mcp_state_key")):
-            key = secrets.token_hex(32)
-            await records.set_meta("mcp_state_key", key)
-        return bytes.fromhex(key)
+        """The key of sessions on the page, and of what an MCP client carries between two requests:
+        the same after a restart. It is not in the database: who has a copy of that, and not the
+        state's key, is not to come in with it."""
+        return bytes.fromhex(self.journal.vault.mac("sessions"))
 
     async def backup(self) -> Path:
         audit = self.local_gate.audit

@@ -158,7 +158,8 @@ class Audit:
             return
         self._anchor = seq, monotonic()
         try:
-            await asyncio.to_thread(anchors.add, self._file, seq, hash, self._clock())
+            mac = self._journal.vault.mac
+            await asyncio.to_thread(anchors.add, self._file, seq, hash, self._clock(), mac)
         except OSError as error:
             log.error("audit trail not anchored", why=str(error))
         else:

@@ -202,7 +202,11 @@ class LocalGate:
                 raise ToolError(Code.INVALID_ARGUMENT, f"{tool} does not stream.", "Call it.")
             context = self._context(asked, await self._bind(asked), _new_id(), None)
             pieces: Any = asked.tool.handler(context, asked.arguments)
-            async with aclosing(self._streams.read(pieces)) as read:
+
+            async def may() -> Asked:
+                return await self._admit(self._still(caller), tool, arguments)
+
+            async with aclosing(self._streams.read(pieces, may)) as read:
                 async for piece in read:
                     yield clean.piece(piece)
             for piece in clean.rest():
@@ -434,14 +438,18 @@ class LocalGate:
 
     async def _reach_of(self, call: Call) -> Bound:
         """The backends with the requester's rights of now. Raises when they may no longer."""
-        caller = call.caller if for_nobody(call.caller) else self.still(call.caller)
-        if caller is None:
+        return await self._bind(await self.admission.again(self._still(call.caller), call))
+
+    def _still(self, caller: Caller) -> Caller:
+        """A caller of earlier with the rights of now. Raises `ToolError`."""
+        now = caller if for_nobody(caller) else self.still(caller)
+        if now is None:
             raise ToolError(
                 Code.PERMISSION_DENIED,
-                f"{call.caller.subject} has no access any more.",
+                f"{caller.subject} has no access any more.",
                 "Somebody who has must ask for it.",
             )
-        return await self._bind(await self.admission.again(caller, call))
+        return now
 
     async def _undone(self, caller: Caller, id: str) -> tuple[str, str]:
         """What the call of this id stands for, be it an undo or an application itself."""

@@ -1,8 +1,9 @@
 """How much one caller, or one address, may ask: so that one who is greedy, or stuck, costs the
 others nothing.
 
-Who asks more often than is allowed is answered late as well as refused: a client that asks again at
-once would otherwise take as much of the server as one that is served.
+Who asks a little too often is served evenly, as often as they may. Who asks far too often is
+refused, and that late: a client that asks again at once would otherwise take as much of the server
+as one that is served.
 """
 
 import asyncio
@@ -10,74 +11,104 @@ import ipaddress
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
-
-from limits import RateLimitItem, RateLimitItemPerMinute, RateLimitItemPerSecond
-from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import MovingWindowRateLimiter
 
 from server.settings import Limits
 from tools.calls import Caller, Gate, Outcome, Problem, Progress, State, ToolInfo
 from tools.errors import Code, ToolError
 
-# Of each who asks too often, so many requests are held until they may ask again.
-MOST_HELD, LONGEST_HOLD_S = 256, 1.0
+# Of each who asks too often, so many requests are held before they are refused: so long, or up to
+# twice that, or they would all come back at once.
+MOST_HELD, HELD_S = 1024, 1.0
+# Who may ask again so soon is served then.
+SOON_S = 1.0
 BURST_S = 5
+MOST_KNOWN = 10_000
 SIGNING_IN = ("/api/v1/auth/", "/signin", "/register")
 
 
+class Rate:
+    """So many in a second, and a burst of so many at once: a bucket that leaks (GCRA), of which
+    all that is kept is the moment at which it is empty again."""
+
+    def __init__(
+        self, per_s: float, burst: int, said: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.said = said
+        self._each_s = 1 / per_s
+        self._full_s = (burst - 1) / per_s
+        self._clock = clock
+        self._empty: dict[str, float] = {}
+
+    def take(self, who: str, soon_s: float = SOON_S) -> tuple[bool, float]:
+        """Whether they may, and in how many seconds: what may go soon has its place."""
+        now = self._clock()
+        empty = max(self._empty.get(who, now), now)
+        wait_s = max(empty - self._full_s - now, 0.0)
+        if wait_s > soon_s:
+            return False, wait_s
+        if len(self._empty) >= MOST_KNOWN:
+            self._empty = {name: at for name, at in self._empty.items() if at > now}
+        self._empty[who] = empty + self._each_s
+        return True, wait_s
+
+
 class Rates:
-    """Requests in a window of time, by caller and by address."""
+    """How often callers and addresses may ask, and sign in."""
 
     def __init__(self, settings: Limits, signed: Collection[str] = ()) -> None:
         """`signed` are the paths that requests come to signed, all from the few addresses of one
         service: whoever takes them counts by address what is not."""
         self._signed = signed
-        self._rates = MovingWindowRateLimiter(MemoryStorage())
+        a_second, signing = settings.calls_per_second, settings.sign_ins_per_minute
+        address = settings.address_per_second
         # A page with all that is on it comes in one burst.
-        most = settings.calls_per_second * BURST_S
-        self._caller = _item(RateLimitItemPerSecond, most, "caller", BURST_S)
-        self._address = _item(RateLimitItemPerSecond, settings.address_per_second, "address")
-        self._signing = _item(RateLimitItemPerMinute, settings.sign_ins_per_minute, "signing")
+        self._caller = a_second and Rate(a_second, a_second * BURST_S, "You ask too often.")
+        self._address = address and Rate(address, address, "Your address asks too often.")
+        self._signing = signing and Rate(
+            signing / 60, signing, "Too many sign in from your address."
+        )
         self._held: Counter[str] = Counter()
 
     async def caller(self, subject: str) -> None:
-        """Raises `ToolError` for a caller who asks too often, once they may ask again."""
-        await self._hit(self._caller, subject, "You ask too often.")
+        """Returns once the caller may ask. Raises `ToolError`, late, for one who asks too often."""
+        await self._take(self._caller, subject)
 
     async def address(self, address: str, method: str, path: str) -> None:
         """The same for an address, for what is asked without a caller, too. The machine itself
         is held back only in signing in."""
         if method == "POST" and path.startswith(SIGNING_IN):
-            await self._hit(self._signing, address, "Too many sign in from your address.")
+            await self._take(self._signing, address)
         if path not in self._signed:
             await self.stranger(address)
 
     async def stranger(self, address: str) -> None:
         """Whatever it asks for."""
         if not _is_local(address):
-            await self._hit(self._address, address, "Your address asks too often.")
+            await self._take(self._address, address)
 
-    async def _hit(self, item: RateLimitItem | None, who: str, said: str) -> None:
-        if item is None or await self._rates.hit(item, who):
+    async def _take(self, rate: Rate | int, who: str) -> None:
+        if isinstance(rate, int):
             return
-        window = await self._rates.get_window_stats(item, who)
-        wait_s = max(window.reset_time - time.time(), 0.05)
-        held = f"{item.namespace}:{who}"
-        if self._held[held] < MOST_HELD:
-            self._held[held] += 1
+        taken, wait_s = rate.take(who)
+        if taken:
+            if wait_s:
+                await asyncio.sleep(wait_s)
+            return
+        if self._held[who] < MOST_HELD:
+            self._held[who] += 1
             try:
-                await asyncio.sleep(min(wait_s, LONGEST_HOLD_S))
+                await asyncio.sleep(HELD_S * (1 + self._held[who] % 32 / 32))
             finally:
-                self._held[held] -= 1
-                if not self._held[held]:
-                    del self._held[held]
+                self._held[who] -= 1
+                if not self._held[who]:
+                    del self._held[who]
         raise ToolError(
             Code.RESOURCE_EXHAUSTED,
-            said,
+            rate.said,
             "Ask again later, and less often. An operator sets how often one may: `limits`.",
             retry_after=math.ceil(wait_s),
         )
@@ -144,12 +175,6 @@ class Bulkhead:
             self._under_way[who] -= 1
             if not self._under_way[who]:
                 del self._under_way[who]
-
-
-def _item(
-    kind: type[RateLimitItem], most: int, name: str, multiples: int = 1
-) -> RateLimitItem | None:
-    return kind(most, multiples, namespace=name) if most else None
 
 
 @lru_cache(1024)

@@ -1,4 +1,5 @@
-"""What comes in from outside, before anything looks at it: JSON, of a size that can be handled."""
+"""What comes in from outside, before anything looks at it: JSON, of a size that can be handled. And
+what of it goes out into a table."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,8 @@ MOST_DEPTH = 100
 MOST_KEY = 128
 # What JSON numbers are as elsewhere: 64 bits. Python would spell out any.
 MOST_NUMBER = 1 << 64
+# What a spreadsheet would take for a formula.
+FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 
 def plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,3 +84,8 @@ def _scalar(value: Any) -> bool:
 
 def _unfit(what: str, hint: str = "Send JSON as RFC 8259 has it.") -> ToolError:
     return ToolError(Code.INVALID_ARGUMENT, f"{what}.", hint)
+
+
+def no_formula(cell: Any) -> Any:
+    """A cell of a table that no spreadsheet takes for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.strip().startswith(FORMULA) else cell

@@ -2,37 +2,51 @@
 wherever the one who reads it is."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
 from tools.errors import Code, ToolError
 
 AHEAD = 100  # pieces that a slow reader may be behind
+AGAIN_S = 5.0
+
+# What says nothing about whether somebody may.
+NOT_NOW = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED)
 
 Piece = dict[str, Any]
+# Raises `ToolError` where they may not (any more).
+May = Callable[[], Awaitable[object]]
 
 
 class Streams:
-    """The streams that are open, at most `most_s` seconds each."""
+    """The streams that are open, at most `most_s` seconds each; every `again_s` it is asked anew
+    whether their readers may."""
 
-    def __init__(self, most_s: float) -> None:
+    def __init__(self, most_s: float, again_s: float = AGAIN_S) -> None:
         self._most_s = most_s
+        self._again_s = again_s
         self._limits: set[asyncio.Timeout] = set()
         self._over = False
 
-    async def read(self, pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
-        """The same pieces. Raises `ToolError` when the time is up."""
+    async def read(
+        self, pieces: AsyncGenerator[Piece, None], may: May
+    ) -> AsyncGenerator[Piece, None]:
+        """The same pieces. Raises `ToolError` when the time is up, and what `may` raises."""
         told: asyncio.Queue[Piece | Exception | None] = asyncio.Queue(AHEAD)
-        task = asyncio.create_task(self._pump(pieces, told))
+        tasks = [
+            asyncio.create_task(self._pump(pieces, told)),
+            asyncio.create_task(self._ask(may, told)),
+        ]
         try:
             while isinstance(piece := await told.get(), dict):
                 yield piece
             if piece is not None:
                 raise piece
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def end(self) -> None:
         """Pilothouse stops: so do those who follow something."""
@@ -58,6 +72,16 @@ class Streams:
         except Exception as error:
             end = error
         await told.put(end)
+
+    async def _ask(self, may: May, told: "asyncio.Queue[Piece | Exception | None]") -> None:
+        while True:
+            await asyncio.sleep(self._again_s)
+            try:
+                await may()
+            except ToolError as error:
+                if error.code not in NOT_NOW:
+                    await told.put(error)
+                    return
 
 
 def stopping() -> ToolError:

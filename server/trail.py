@@ -1,5 +1,6 @@
 """Reading the audit trail: searched as far as a caller may see it, and verified."""
 
+import hmac
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -71,11 +72,19 @@ class Trail:
         return await verified(self.journal, self.anchored)
 
 
-async def verified(journal: Journal, anchored: Path) -> TrailState:
-    """Is the trail whole, record by record and as the anchors have it?"""
+async def verified(journal: Journal, anchored: Path | None) -> TrailState:
+    """Is the trail whole, record by record and as the anchors have it, where there are any?"""
     faults: list[str] = []
-    marks = {anchor.seq: anchor for anchor in anchors.read(anchored)}
     seq, before, last = 0, "", await journal.run(head)
+    marks = {}
+    for anchor in anchors.read(anchored) if anchored else ():
+        mac = journal.vault.mac(anchor.signed)
+        if hmac.compare_digest(str(anchor.mac).encode(), mac.encode()):
+            marks[anchor.seq] = anchor
+        elif anchor.mac:  # there were none at first
+            faults.append(f"the anchor of record {anchor.seq} was changed, or is none of ours")
+    if anchored and last[0] and not marks:
+        faults.append(f"there is no anchor: {anchored.name} is gone, or was emptied")
     found: set[int] = set()
     while len(faults) < MOST_FAULTS and (rows := await journal.run(_page(seq))):
         for row in rows:

@@ -6,8 +6,10 @@ where several servers share a database. Of several keys the first encrypts, and 
 """
 
 import base64
+import hmac
 import json
 import os
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +22,7 @@ from tools.errors import Code, ToolError
 
 FILE = "pilothouse.key"
 CHECK = "key_check"
+UNSIGNED = "pilothouse"  # what was sealed there at first
 BATCH = 200
 Row: TypeAlias = Mapping[str, Any] | sa.RowMapping
 VERSION = "1"
@@ -46,6 +49,7 @@ class Vault:
 
     def __init__(self, keys: Sequence[bytes] = (), file: Path | None = None) -> None:
         self._file = file
+        self._secret = secrets.token_hex(32)
         self._take(keys)
 
     @classmethod
@@ -109,6 +113,11 @@ class Vault:
             "Restore the state from a copy, with the key that belongs to it.",
         )
 
+    def mac(self, text: str) -> str:
+        """A signature (HMAC-SHA256, hex) by a secret of the state's, which lies sealed in it and
+        stays the same when the key is changed."""
+        return hmac.new(self._secret.encode(), text.encode(), "sha256").hexdigest()
+
     def check(self, connection: sa.Connection) -> None:
         """Do the keys belong to this database? A new one gets a key. Raises `ToolError`."""
         known = connection.execute(sa.select(meta.c.value).where(meta.c.key == CHECK)).scalar()
@@ -127,13 +136,17 @@ class Vault:
                 f"Put {self._file or FILE} back, or set PILOTHOUSE_KEY to what it holds.",
             )
         try:
-            self.open_value(known, CHECK)
+            secret = self.open_value(known, CHECK)
         except ToolError:
             raise ToolError(
                 Code.FAILED_PRECONDITION,
                 "The state is encrypted with another key than the one that is here.",
                 "Give the key that belongs to it: the file pilothouse.key, or PILOTHOUSE_KEY.",
             ) from None
+        if secret == UNSIGNED:
+            self._note(connection)
+        else:
+            self._secret = secret
 
     def renew(self) -> None:
         """Take a new key, unless an earlier change of keys is not through. Raises `ToolError`."""
@@ -183,7 +196,7 @@ class Vault:
 
     def _note(self, connection: sa.Connection) -> None:
         connection.execute(sa.delete(meta).where(meta.c.key == CHECK))
-        sealed = self.seal("pilothouse", CHECK)
+        sealed = self.seal(self._secret, CHECK)
         connection.execute(sa.insert(meta).values(key=CHECK, value=sealed))
 
     def _take(self, keys: Iterable[bytes]) -> None:

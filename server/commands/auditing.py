@@ -11,6 +11,7 @@ from typing import Any
 
 from server.commands.running import DONE, FAILED, caller, connected, given_token, must_have
 from server.commands.show import err, out, show_json
+from server.plain import no_formula
 from server.seat import Seat
 from server.settings import Settings, load
 from tools.calls import Gate
@@ -43,13 +44,15 @@ async def _verified_here(where: Mapping[str, Any]) -> TrailState | None:
     from server import anchors
     from server.journal import Journal
     from server.trail import verified
+    from server.vault import Vault
 
     options = {name: value for name, value in where.items() if name not in ("token", "url")}
     settings: Settings = load(**options)
     if (seat := Seat.take(settings.state)) is None:
         return None
     try:
-        journal = await Journal.open(settings.database_url)
+        vault = Vault.open(settings.state, settings.key.get_secret_value())
+        journal = await Journal.open(settings.database_url, vault)
         try:
             return await verified(journal, settings.state / anchors.FILE)
         finally:
@@ -93,7 +96,7 @@ async def _as_text(target: Any, lines: AsyncIterator[dict[str, Any]], format: st
     async for line in lines:
         number += 1
         if table:
-            table.writerow(line)
+            table.writerow({name: no_formula(value) for name, value in line.items()})
         else:
             target.write(json.dumps(line) + "\n")
     return number

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -6,11 +7,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from server import anchors, chain
+from server import anchors, chain, copies
 from server.audit import Audit
 from server.journal import Journal, audit, meta
 from server.migrations import migrate
 from server.trail import verified
+from server.vault import Vault
 from tools.calls import Caller, Outcome, Problem, State
 from tools.errors import Code
 
@@ -122,11 +124,52 @@ async def test_a_chain_made_anew_over_a_changed_record_is_not_what_was_anchored(
     assert all("is not the one that was anchored" in fault for fault in state.faults)
 
 
+async def test_who_can_write_all_of_the_state_but_not_read_its_key_makes_no_anchor(
+    kept: Any, tmp_path: Path
+) -> None:
+    journal, file = kept
+    own = list(anchors.read(file))
+    found = [dict(row) for row in await rows(journal)]
+    found[4]["subject"] = "eve"
+    forged = list(chain.linked(found, 0, ""))
+
+    def again(connection: sa.Connection) -> None:
+        connection.execute(sa.delete(audit))
+        connection.execute(sa.insert(audit), forged)
+
+    await journal.run(again)
+    file.unlink()
+    for record in forged[2::3]:
+        anchors.add(file, record["seq"], record["hash"], NOON, Vault([bytes(32)]).mac)
+    assert "anchor of record 3 was changed" in str((await verified(journal, file)).faults)
+    # Nor with the signature of another.
+    lines = [anchor._replace(hash=forged[anchor.seq - 1]["hash"])._asdict() for anchor in own]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "anchor of record 6 was changed" in str((await verified(journal, file)).faults)
+    # Nor with none.
+    lines = [line | {"mac": ""} for line in lines]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "there is no anchor" in str((await verified(journal, file)).faults)
+
+
+async def test_anchors_hold_when_the_key_is_changed_and_over_a_restart(tmp_path: Path) -> None:
+    url, file = f"duckdb:///{tmp_path / 'state.duckdb'}", tmp_path / anchors.FILE
+    for _ in range(2):
+        journal = await Journal.open(url, Vault.open(tmp_path))
+        log = Audit(journal, times(), file)
+        await log.start()
+        await copies.rotate(journal)
+        await log.stop()
+        state = await verified(journal, file)
+        await journal.close()
+    assert (state.anchors, state.faults) == (4, [])
+
+
 async def test_an_anchor_that_a_crash_cut_off_takes_no_other_along(kept: Any) -> None:
     journal, file = kept
     with file.open("a") as torn:
         torn.write('{"seq": 99, "ha')
-    anchors.add(file, 12, (await rows(journal))[-1]["hash"], NOON)
+    anchors.add(file, 12, (await rows(journal))[-1]["hash"], NOON, journal.vault.mac)
     assert [anchor.seq for anchor in anchors.read(file)] == [3, 6, 9, 12, 12]
     assert (await verified(journal, file)).faults == []
 
@@ -146,7 +189,7 @@ async def test_several_servers_on_one_database_make_one_chain(
             await log.flush()
 
     await asyncio.gather(*map(write, logs))
-    state = await verified(journals[0], tmp_path / "none")
+    state = await verified(journals[0], None)
     assert (state.records, state.faults) == (60, [])
     for journal in journals:
         await journal.close()
@@ -183,6 +226,6 @@ async def test_records_from_before_there_was_a_chain_are_chained(database: str) 
         migrate(connection)
 
     await journal.run(back)
-    state = await verified(journal, Path("none"))
+    state = await verified(journal, None)
     assert (state.records, state.faults) == (3, [])
     await journal.close()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server.streams import AHEAD, Streams
+from server.streams import AHEAD, May, Streams
 from tools.errors import Code, ToolError
 
 
@@ -31,11 +31,15 @@ class Source:
             self.closed.set()
 
 
-async def ends(streams: Streams, source: Source) -> ToolError:
+async def allowed() -> None:
+    pass
+
+
+async def ends(streams: Streams, source: Source, may: May = allowed) -> ToolError:
     seen = []
 
     async def read() -> None:
-        async for piece in streams.read(source.pieces()):
+        async for piece in streams.read(source.pieces(), may):
             seen.append(piece["n"])
 
     with pytest.raises(ToolError) as ended:
@@ -67,7 +71,7 @@ async def test_what_goes_wrong_in_the_middle_comes_behind_what_was_told() -> Non
 
 async def test_a_tool_is_ahead_of_its_reader_by_so_much_and_ends_with_it() -> None:
     source = Source(10_000)
-    read = Streams(60).read(source.pieces())
+    read = Streams(60).read(source.pieces(), allowed)
     await anext(read)
     for _ in range(1000):
         await asyncio.sleep(0)
@@ -80,3 +84,14 @@ async def test_a_stream_that_begins_while_pilothouse_stops_ends_at_once() -> Non
     streams, source = Streams(60), Source(0)
     streams.end()
     assert (await ends(streams, source)).code is Code.UNAVAILABLE
+
+
+async def test_a_stream_ends_soon_after_its_reader_may_no_longer() -> None:
+    gone = ToolError(Code.PERMISSION_DENIED, "no access any more", "ask")
+    answers = iter([None, None, gone])
+
+    async def may() -> None:
+        if error := next(answers):
+            raise error
+
+    assert await ends(Streams(60, 0.001), Source(3), may) is gone

@@ -8,14 +8,13 @@ from starlette.responses import Response
 
 from server.doors.web.views import audit_filter
 from server.doors.web.visits import Visit
+from server.plain import no_formula
 
 MOST_LINES = 100_000
 COLUMNS = (
     "time", "subject", "person", "door", "tool", "tenant", "call_id", "state", "code", "policy",
     "duration_ms",
 )  # fmt: skip
-# What a spreadsheet would take for a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 async def as_csv(visit: Visit) -> Response:
@@ -23,7 +22,7 @@ async def as_csv(visit: Visit) -> Response:
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
     for line in await _lines(visit):
-        writer.writerow([_harmless(line.get(name, "")) for name in COLUMNS])
+        writer.writerow([no_formula(line.get(name, "")) for name in COLUMNS])
     return _file(out.getvalue().encode(), "audit.csv", "text/csv; charset=utf-8")
 
 
@@ -54,10 +53,6 @@ async def _lines(visit: Visit) -> list[dict[str, Any]]:
         if not (next := answer.get("next", "")):
             break
     return found
-
-
-def _harmless(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 
 def _file(body: bytes, name: str, kind: str) -> Response:
