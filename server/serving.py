@@ -9,13 +9,17 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tools.errors import Code, ToolError
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 30
 LEEWAY_S = 6.0
+# How long a request may take to come in, from its first byte (or the connection) to its last.
+REQUEST_S = 30.0
 # What the kernel takes as the path of a socket.
 MOST_PATH = 100
 
@@ -26,6 +30,31 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class Protocol(H11Protocol):
+    """Whoever connects and says nothing, or says it a byte at a time, is not waited for: there are
+    only so many connections."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._late = self.loop.call_later(REQUEST_S, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        coming = self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
+        if self._late and not coming:
+            self._late.cancel()
+            self._late = None
+        elif coming and not self._late:
+            self._late = self.loop.call_later(REQUEST_S, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._late:
+            self._late.cancel()
+        super().connection_lost(exc)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -83,7 +112,7 @@ async def served(
         ws=_websocket,  # type: ignore[arg-type]  # called as a class is
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=round(grace_s + LEEWAY_S),
-        **(tls or {}),
+        **{"http": Protocol, **(tls or {})},
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))

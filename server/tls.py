@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from server.identity.certificates import Certificates
+from server.serving import Protocol
 from server.settings_identity import Tls
 from tools.errors import Code, ToolError
 
@@ -59,7 +59,7 @@ def options(tls: Tls, certificates: Certificates) -> dict[str, Any]:
 def _knowing(
     come: Callable[[list[str]], str], go: Callable[[str], None]
 ) -> "type[asyncio.Protocol]":
-    class Protocol(H11Protocol):
+    class Knowing(Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             peer = transport.get_extra_info("peercert") or {}
@@ -70,7 +70,7 @@ def _knowing(
             go(self.app_state.get(STATE, ""))
             super().connection_lost(exc)
 
-    return Protocol
+    return Knowing
 
 
 def _names(certificate: Mapping[str, Any]) -> Iterator[str]:
