@@ -32,7 +32,8 @@ async def neighbours(here: World) -> list[Figure]:
     async with another(here, "limited", "") as (url, operator):
         gate = RemoteGate(url, await here.token(operator, "quiet", operator=True))
         for what, asked in (("the cheapest", CHEAP), ("the dearest", DEAR)):
-            token = await here.token(operator, f"greedy for {what}", operator=True)
+            name = f"greedy-for-{what.split()[-1]}"
+            token = await here.token(operator, name, operator=True)
             figures += await _beside(gate, url, token, what, asked)
         await gate.close()
     return figures

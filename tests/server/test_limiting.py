@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
 import pytest
 
+from server import limiting
 from server.commands.serving import serving
 from server.identity import new_token
 from server.limiting import Bulkhead, Rate
@@ -33,7 +35,6 @@ async def served(
     )  # fmt: skip
     by = Caller.of("root", operator=True, door="cli")
     headers = {}
-    monkeypatch.setattr(limiting, "HELD_S", 0.1)
     async with serving(made) as (app, url), httpx.AsyncClient(base_url=url, timeout=30) as http:
         for name in ("olivia", "oscar", "robot"):
             token, sha256 = new_token()
@@ -42,7 +43,8 @@ async def served(
                 agent=name == "robot", person="", expires_days=None,
             )  # fmt: skip
             headers[name] = {"authorization": f"Bearer {token}"}
-        yield http, headers
+        with mock.patch.object(limiting, "HELD_S", 0.1):
+            yield http, headers
 
 
 async def test_who_asks_too_often_is_told_when_to_come_back_and_others_are_not(
