@@ -1,19 +1,19 @@
 """Alerts in Slack: a message for each, and in its thread what was found and what could be done."""
 
 import asyncio
-import json
 from collections.abc import Sequence
 
 from slack_sdk.errors import SlackApiError
 
-from chatops.blocks import Block, actions, button, code, context, escape, section
+from chatops.blocks import Block, actions, button, context, escape, section
+from chatops.findings import heading, lines
 from chatops.messages import Message
 from chatops.slack.desk import Desk, places_for
 from chatops.store import Card
-from tools.alerts import Finding, Incident, Step
+from tools.alerts import Incident, Step
 
 GONE = ("message_not_found", "channel_not_found", "is_archived", "cant_update_message")
-MOST_ALERTS, MOST_FOUND = 10, 700  # alerts of a message; characters of a finding
+MOST_ALERTS = 10  # of a message
 SIGNS = {"firing": ":fire:", "resolved": ":white_check_mark:"}
 
 
@@ -112,17 +112,14 @@ def looked(incident: Incident) -> Message:
     """What was found, and what could be done."""
     blocks: list[Block] = []
     for found in incident.found:
-        blocks += [context(f"`{escape(found.tool)}`"), code(_said(found), MOST_FOUND)]
+        told = "\n".join(f"• {escape(line)}" for line in lines(found))
+        blocks.append(section(f"*{escape(heading(found))}*\n{told}"))
     buttons = [
         button(step.title, f"say:{number}", {"text": _sentence(step)})
         for number, step in enumerate(incident.steps)
     ]
     blocks += [actions(*buttons)] if buttons else []
     return Message(f"What was found about {escape(incident.title)}", tuple(blocks), incident.tenant)
-
-
-def _said(found: Finding) -> str:
-    return found.error or json.dumps(found.answer, ensure_ascii=False, default=str)
 
 
 def _sentence(step: Step) -> str:

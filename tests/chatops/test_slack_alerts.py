@@ -46,7 +46,8 @@ async def test_an_alert_has_one_message_and_a_thread_whose_buttons_are_ones_own(
     first = await slack.until(lambda: slack.message(ACME, "WebDown: web restarts"))
     thread = await slack.until(lambda: slack.message(ACME, "What was found about"))
     assert thread["thread_ts"] == first["ts"]
-    assert "workload_get" in shown(thread)
+    assert "Deployment/web: 2 of 2 ready" in shown(thread)
+    assert "Changes" in shown(thread)
     assert "Restart web" in labels(thread)
     assert slack.message(OPS, "WebDown") is None  # the tenant has a channel of its own
 

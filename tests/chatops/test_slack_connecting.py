@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -15,13 +16,16 @@ from tests.chatops.slack_scene import (
     LOOSE,
     OLIVIA,
     OPS,
+    OSCAR,
     Scene,
     in_slack,
     in_touch,
+    person,
 )
 from tests.chatops.slack_server import (
     APP_TOKEN,
     SECRET,
+    TEAM,
     TOKEN,
     SlackServer,
     shown,
@@ -68,6 +72,37 @@ async def test_a_server_starts_and_works_while_slack_cannot_be_reached(
         assert checks["state"]["ok"]
         assert (await slack.send("command=%2Fpilot"))[0] == 503
         assert await app.health.ready()
+
+
+async def test_one_who_asks_too_often_is_told_so_and_slack_itself_is_never_shut_out(
+    kube: Kube, moto_url: str, tmp_path: Path
+) -> None:
+    """Whatever comes from Slack comes from a few addresses. Unsigned, it is anybody's."""
+    there = {"bot_token": TOKEN, "signing_secret": SECRET, "approvers": OPS}
+    limits = {"grace_s": 1, "calls_per_second": 1, "address_per_second": 3}
+    from_afar = {"X-Forwarded-For": "192.0.2.7"}
+    async with slack_server() as slack:
+        made = settings(
+            tmp_path, kube.kubeconfig, moto_url, port=0, limits=limits,
+            trusted_proxies=["127.0.0.1"], slack=there | {"api": f"{slack.url}/api/"},
+        )  # fmt: skip
+        async with serving(made) as (app, slack.pilothouse):
+            await in_touch(app)
+            for user, name in ((OLIVIA, "olivia"), (OSCAR, "oscar")):
+                await person(app, name, operator=True)
+                await app.links.store.link(f"{TEAM}/{user}", name)
+            asked = [urlencode(slack.command(OLIVIA, LOOSE, "whoami")) for _ in range(12)]
+            answers = await asyncio.gather(*(slack.send(one, **from_afar) for one in asked))
+            assert {status for status, _ in answers} == {200}
+            await slack.until(lambda: len(slack.whispers) == 12)
+            refused = [w for w in slack.whispers if "You ask too often" in shown(w)]
+            assert len(refused) == 7  # five may come in a burst
+            assert "Try again in" in shown(refused[0])
+            await slack.types(OSCAR, LOOSE, "whoami")
+            await slack.until(lambda: slack.whisper("You are *oscar*"))
+            forged = {"signature": "v0=forged", **from_afar}
+            answers = await asyncio.gather(*(slack.send("command=x", **forged) for _ in range(20)))
+            assert {status for status, _ in answers} == {401, 429}
 
 
 async def test_a_refused_token_is_said_and_once_it_is_taken_what_was_missed_is_shown(

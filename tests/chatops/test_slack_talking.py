@@ -133,6 +133,30 @@ async def test_an_answer_is_told_as_it_comes_and_ends_when_its_asker_says_stop(
     hold.set()
 
 
+async def test_a_command_to_stop_ends_all_of_ones_own_answers_wherever_they_are(
+    scene: Scene, slack: SlackServer, claude: AnthropicServer
+) -> None:
+    hold = asyncio.Event()
+    claude.play(*[Answer("Once upon a time there was a platform", hold=hold)] * 3)
+    for channel, thread, user in ((OPS, "6.1", OLIVIA), (OWN, "6.2", OLIVIA), (OPS, "6.3", OSCAR)):
+        text = "Tell me all about the platform, please"
+        await slack.says(user, channel, text, thread_ts=thread)
+
+    def told(channel: str, thread: str) -> Message | None:
+        found = (m for (c, _), m in slack.messages.items() if c == channel)
+        return next((m for m in found if m.get("thread_ts") == thread), None)
+
+    threads = [(OPS, "6.1"), (OWN, "6.2"), (OPS, "6.3")]
+    await slack.until(lambda: all(told(*thread) for thread in threads))
+    await slack.types(OLIVIA, LOOSE, "stop")
+    await slack.until(lambda: slack.whisper("I have ended 2 answers to you"))
+    for thread in threads[:2]:
+        await slack.until(lambda: "it was cancelled" in shown(told(*thread) or {}))  # noqa: B023
+    assert not (told(*threads[2]) or {}).get("ended")
+    hold.set()
+    await slack.until(lambda: (told(*threads[2]) or {}).get("ended"))
+
+
 async def test_in_a_shared_channel_the_answer_is_for_the_one_who_asked(
     scene: Scene, slack: SlackServer, claude: AnthropicServer
 ) -> None:

@@ -3,8 +3,10 @@ is shown as it runs (static/ask.js)."""
 
 from typing import Any
 
+from chatops.findings import heading, lines
 from server.doors.web.acting import act
 from server.doors.web.visits import Visit
+from tools.alerts import Finding
 from tools.calls import Problem
 from tools.errors import Code, ToolError
 
@@ -19,7 +21,7 @@ async def view(visit: Visit) -> dict[str, Any]:
         "conversation": id,
         "turns": await talks.turns(visit.caller, id) if id else [],
         "missing": talks.ready,
-        "alerts": alerts.answer.get("incidents", ()),
+        "alerts": [_with_lines(incident) for incident in alerts.answer.get("incidents", ())],
     }
 
 
@@ -40,6 +42,11 @@ async def say(visit: Visit) -> tuple[str | None, str]:
         visit.refused = Problem.of(error)
         return None, ""
     return f"/ask/{begun.conversation}#end", ""
+
+
+def _with_lines(incident: dict[str, Any]) -> dict[str, Any]:
+    found = [Finding.model_validate(one) for one in incident.get("found", ())]
+    return incident | {"found": [(heading(one), lines(one)) for one in found]}
 
 
 def _conversations(visit: Visit) -> Any:
