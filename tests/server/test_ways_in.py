@@ -54,7 +54,7 @@ async def cookie(key: bytes, token_sha256: str) -> dict[str, str]:
         return key
 
     said = f"{token_sha256}.{int(time.time()) + 3600}.{'0' * 16}"
-    forger = Sessions(find_key, None, None)  # type: ignore[arg-type]
+    forger = Sessions(find_key, None, None, None)  # type: ignore[arg-type]
     return {"cookie": f"{COOKIE}={said}.{await forger._seal('session', said)}"}
 
 

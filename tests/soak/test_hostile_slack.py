@@ -100,6 +100,7 @@ async def test_what_slack_did_not_sign_is_refused_and_what_it_did_breaks_nothing
             assert 'File "/' not in said, told
 
     await asyncio.gather(*(send() for _ in range(AT_ONCE)))
+    print(f"{INPUTS} inputs where Slack comes in: signed {statuses[True]}, not {statuses[False]}")
     assert bad == []
     assert set(statuses[False]) <= {400, 401}, statuses
     assert statuses[False][401] > statuses[False][400], statuses

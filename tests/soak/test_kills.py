@@ -38,7 +38,7 @@ async def test_killed_at_any_moment_nothing_that_was_acknowledged_is_lost(
         await house.done("tenant_create", name=tenant, plan="free")
         await house.done("resource_apply", tenant=tenant, manifest=deployment())
     acknowledged = 0
-    for _ in range(KILLS):
+    for kill in range(1, KILLS + 1):
         told = await asyncio.to_thread(run_and_be_killed, there, tenant, dice.uniform(0.02, 2.5))
         acknowledged += len(told)
         async with opened(there) as house:
@@ -50,6 +50,7 @@ async def test_killed_at_any_moment_nothing_that_was_acknowledged_is_lost(
             await on_record(house, told)
             await scaled_as_recorded(house, kube, tenant)
             await provisioned_whole_or_not(kube, aws)
+        print(f"kill {kill}: {len(told)} acknowledged, {acknowledged} in all", flush=True)
     assert acknowledged > KILLS * 2
     await kube.api.request("DELETE", f"/api/v1/namespaces/{tenant}")
 

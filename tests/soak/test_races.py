@@ -98,6 +98,7 @@ async def test_of_all_who_decide_at_once_exactly_one_wins(home: Lodging) -> None
 
     records.moved = moved
     ended: Counter[State] = Counter()
+    undone = 0
     for number in range(RACES):
         replicas = 1 + number % 2
         waiting = await home.call(
@@ -113,8 +114,10 @@ async def test_of_all_who_decide_at_once_exactly_one_wins(home: Lodging) -> None
         assert len(won) == 1, won
         if state is State.SUCCEEDED and dice.random() < 0.5:
             await undone_once(home, str(waiting.call_id), moves)
+            undone += 1
         moves.clear()
     records.moved = told
+    print(f"{sum(ended.values())} races, {undone} undone after: {dict(ended)}")
     assert len(ended) >= 3, ended
     query = (
         sa.select(steps.c.call_id, steps.c.change_id)
