@@ -13,8 +13,9 @@ import structlog
 from pydantic import BaseModel, Field
 
 from chatops.store import Run
-from tools.alerts import Alert, Finding, Incident, Step
+from tools.alerts import Alert, Finding, Incident
 from tools.calls import Caller, Gate, Grant, Role
+from tools.holdings import Step
 
 log = structlog.get_logger(__name__)
 
@@ -275,8 +276,8 @@ def next_steps(incident: Incident, found: list[Finding], now: datetime) -> list[
     steps = []
     for row in answers.get("recommendation_list", {}).get("recommendations", []):
         if not name or name in row.get("workload", ""):
-            steps.append(Step(title=row["title"], tool="recommendation_apply",
-                              arguments={"id": row["id"]}))  # fmt: skip
+            apply = {"tool": "recommendation_apply", "arguments": {"id": row["id"]}}
+            steps.append(Step.model_validate(row.get("first") or apply | {"title": row["title"]}))
     for call in answers.get("call_list", {}).get("calls", []):
         recent = now - datetime.fromisoformat(call["created"]) < RECENT
         if call["state"] == "succeeded" and recent:

@@ -202,17 +202,25 @@ def recommendation(found: Recommendation, image: Block | None = None) -> Message
     if found.confidence is not None:
         facts.append(f"confidence {found.confidence:.0%}")
     facts.append(f"risk {escape(found.risk)}")
+    text = cut(f"{found.title} ({found.id})", 3000)
     blocks = [section(f":bulb: *{escape(found.title)}*"), context(" · ".join(facts))]
     blocks += [image] if image else []
     blocks.append(section(escape(found.reason)))
     blocks += [context(escape(note)) for note in found.notes[:5]]
     if found.state != "open":
         blocks.append(context(f"It is {escape(found.state)}."))
-    elif found.tool:
+        return Message(text, tuple(blocks), found.tenant or None)
+    buttons = [button("Not this", "decline", {"id": found.id})]
+    if found.blocked:
+        blocks.append(section(f":no_entry: *Not possible yet:* {escape(found.blocked)}"))
+    if found.first:
+        said_first = {"text": found.first.call}
+        buttons.insert(0, button(f"First: {found.first.title}", "say:first", said_first, "primary"))
+    elif found.tool and not found.blocked:
         value = {"id": found.id, "at": found.updated.isoformat()}
-        reject = button("Not this", "decline", {"id": found.id})
-        blocks.append(actions(button("Apply", "apply", value, "primary"), reject))
-    return Message(cut(f"{found.title} ({found.id})", 3000), tuple(blocks), found.tenant or None)
+        buttons.insert(0, button("Apply", "apply", value, "primary"))
+    blocks.append(actions(*buttons))
+    return Message(text, tuple(blocks), found.tenant or None)
 
 
 def recommendations(rows: Sequence[Mapping[str, Any]], about: str | None) -> Message:
@@ -223,7 +231,8 @@ def recommendations(rows: Sequence[Mapping[str, Any]], about: str | None) -> Mes
     for row in rows[:15]:
         saves = f" · saves {row['monthly']:,.2f} a month" if row.get("monthly", 0) > 0 else ""
         due = f" · *due {escape(row['due'])}*" if row.get("due") else ""
-        where = f"{row['workload']} in *{escape(row['tenant'])}*{due}{saves}"
+        blocked = " · not possible yet" if row.get("blocked") else ""
+        where = f"{row['workload']} in *{escape(row['tenant'])}*{due}{saves}{blocked}"
         why = button("Why?", f"say:{row['id']}", {"text": f"why {row['id']}"})
         blocks.append(section(f"*{escape(row['title'])}*\n`{row['id']}` · {where}", why))
     if len(rows) > 15:

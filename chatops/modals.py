@@ -50,7 +50,14 @@ def filled(tool: ToolInfo, state: Mapping[str, Any]) -> tuple[dict[str, Any], di
     return arguments, wrong
 
 
-def ask(callback: str, title: str, label: str, submit: str, meta: Mapping[str, Any]) -> Block:
+def ask(
+    callback: str,
+    title: str,
+    label: str,
+    submit: str,
+    meta: Mapping[str, Any],
+    needed: bool = True,
+) -> Block:
     """A modal that asks for one text."""
     element = {"type": "plain_text_input", "action_id": "value", "max_length": 500}
     return {
@@ -64,6 +71,7 @@ def ask(callback: str, title: str, label: str, submit: str, meta: Mapping[str, A
             {
                 "type": "input",
                 "block_id": "reason",
+                "optional": not needed,
                 "label": _plain(label),
                 "element": element | {"multiline": True},
             }

@@ -69,6 +69,13 @@ def _times(series: Series, replicas: Series | None) -> Series:
 
 def _parts(series: Series, start: float, step: float, points: int) -> Floats:
     """The mean of what is known in each part; NaN where nothing is."""
+    if step < series.step:
+        middle = start + step * (np.arange(points) + 0.5)
+        place = np.floor((middle - series.start) / series.step).astype(int)
+        fits = (place >= 0) & (place < len(series.values))
+        found = np.full(points, np.nan)
+        found[fits] = series.values[place[fits]]
+        return found
     at = series.start + series.step * (np.arange(len(series.values)) + 0.5)
     place = np.floor((at - start) / step).astype(int)
     fits = (place >= 0) & (place < points) & ~np.isnan(series.values)

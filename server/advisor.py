@@ -2,20 +2,25 @@
 what became of them afterwards."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from server.advice import how_it_went, notes, shown
 from server.measures import as_tool_errors, asked
 from server.records import Call, Records
+from server.trials import Trials
 from tools.calls import Caller, Gate, Progress, State
 from tools.errors import Code, ToolError
-from tools.holdings import Directory, Recommendation
+from tools.holdings import AnalysisRun, Directory, Recommendation
 from tools.recommendations import Analysis
+from tools.room import step
+from tools.tiers import Tier
 
 if TYPE_CHECKING:
     from recommender.analysis import Advice
@@ -57,6 +62,7 @@ class Advisor:
         clock: Callable[[], datetime],
         every_s: float,
         currency: str,
+        tiers: Mapping[str, Tier],
     ) -> None:
         """`every_s` is between two analyses; 0 for none but those that are asked for."""
         self.prometheus = prometheus
@@ -71,9 +77,12 @@ class Advisor:
         self._clock = clock
         self._every_s = every_s
         self._currency = currency
+        self._tiers = tiers
+        self._trials: Trials | None = None
         # Told of each suggestion that is new or has changed.
         self.changed: Callable[[Recommendation], None] = lambda one: None
         suggestions.moved = lambda one: self.changed(self._shown(one))
+        self._due: datetime | None = None
         # What calls about a suggestion stand for, by tool: see `server/admission.py`.
         self.stands_for = {
             APPLY: self._applied,
@@ -84,17 +93,25 @@ class Advisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self.settling: set[asyncio.Task[None]] = set()
 
-    def start(self, gate: Gate) -> None:
-        """Begin to analyse and to watch, once what a crash left half applied is settled."""
+    def start(
+        self,
+        gate: Gate,
+        refused: Callable[[Caller, str, Mapping[str, Any]], Awaitable[ToolError | None]],
+    ) -> None:
+        """Begin to analyse and to watch, once what a crash left half applied is settled. `refused`
+        tries a write out dry."""
+        self._trials = Trials(partial(refused, ITSELF))
         self._spawn(self._settle_all())
         if self._every_s:
-            self._spawn(self._regularly(self._every_s, lambda: self.run("schedule")))
+            self._spawn(self._regularly(self._every_s, self._scheduled))
         self._spawn(self._regularly(WATCH_S, lambda: self.watch(gate), at_once=False))
 
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._trials:
+            await self._trials.stop()
 
     # ---- looking
 
@@ -121,11 +138,23 @@ class Advisor:
                 limit=limit,
                 cursor=next,
             )
-        notes = await self._notes(whole=caller.operator)
-        return [self._shown(one) for one in page.items], page.next, notes
+        runs = await self.runs.latest(1)
+        return await self._tried(page.items), page.next, notes(runs[0] if runs else None, caller)
 
     async def get(self, caller: Caller, id: str) -> Recommendation:
-        return self._shown(await self._find(caller, id))
+        (found,) = await self._tried([await self._find(caller, id)])
+        return found
+
+    async def _tried(self, some: "Sequence[Stored]") -> Sequence[Recommendation]:
+        """With what is in the way of those that could not be applied now, and what makes way."""
+        refused = await self._trials.of(some) if self._trials else {}
+        found = []
+        for one in map(self._shown, some):
+            if error := refused.get(one.id):
+                first = step(error, one.tenant, self._tiers)
+                one = one.model_copy(update={"blocked": error.message, "first": first})
+            found.append(one)
+        return found
 
     async def reject(self, caller: Caller, id: str, reason: str) -> Recommendation:
         one = await self._find(caller, id)
@@ -137,6 +166,11 @@ class Advisor:
         until = self._clock().timestamp() + days * 86400
         with as_tool_errors():
             return self._shown(await self.suggestions.later(one.id, until))
+
+    async def last(self, caller: Caller) -> AnalysisRun | None:
+        runs = await self.runs.latest()
+        whole = next((run for run in runs if not run.scope), next(iter(runs), None))
+        return how_it_went(whole, caller, self._due) if whole else None
 
     async def scores(self, caller: Caller) -> Mapping[str, dict[str, Any]]:
         from recommender.scores import scores
@@ -189,6 +223,12 @@ class Advisor:
                 "tenant_list has yours.",
             )
         return await self.run(caller.subject, namespaces, progress)
+
+    async def _scheduled(self) -> None:
+        try:
+            await self.run("schedule")
+        finally:
+            self._due = self._clock() + timedelta(seconds=self._every_s)
 
     async def run(
         self, by: str, namespaces: Collection[str] | None = None, progress: Progress | None = None
@@ -270,6 +310,8 @@ class Advisor:
             await self.suggestions.applying(call.arguments["id"], call.id, call.caller.person)
 
     def ended(self, call: Call) -> None:
+        if self._trials:
+            self._trials.forget(call.tenant)
         work = None
         if call.tool == APPLY and call.state.ended:
             work = self._settle(call)
@@ -415,63 +457,8 @@ class Advisor:
         found = await asyncio.gather(*(self._tenants.find(name) for name in caller.grants))
         return {t.name for t in found if t is not None and caller.grants[t.name].uid == t.uid}
 
-    async def _notes(self, whole: bool) -> Sequence[str]:
-        """What is to be known of the last run, where it was not all well. Only `whole` has its
-        warnings, which name whatever workloads and tenants they are about."""
-        last = await self.runs.latest(1)
-        if not last:
-            return ["Nothing was analysed yet: recommendation_analyze does it now."]
-        run = last[0]
-        when = f"{_moment(run.started):%Y-%m-%d %H:%M} UTC"
-        told = f"The analysis of {when} is {run.state}"
-        if not whole:
-            return [] if run.state == "complete" else [f"{told}: an operator is told why."]
-        if run.state == "complete":
-            return run.warnings[:5]
-        return [f"{told}: {run.error}".strip(": "), *run.warnings[:5]]
-
     def _shown(self, one: "Stored") -> Recommendation:
-        from recommender.strategies.base import said_left
-
-        s, due = one.suggestion, ""
-        if s.deadline is not None and one.state in ("open", "later", "applying"):
-            due = said_left(s.deadline - self._clock().timestamp())
-        outcome = {
-            "why": one.why,
-            "held": one.held,
-            "before": one.before,
-            "after": one.figures,
-            "undo_call": one.undo_call,
-        }
-        return Recommendation(
-            id=one.id,
-            strategy=s.strategy,
-            state=one.state,
-            tenant=s.subject.namespace,
-            cluster=s.subject.cluster,
-            kind=s.subject.kind,
-            name=s.subject.name,
-            container=s.subject.container,
-            title=s.title,
-            reason=s.reason,
-            tool=s.tool,
-            arguments=s.arguments,
-            confidence=s.confidence,
-            bound=s.bound,
-            evidence=s.evidence,
-            monthly=round(s.monthly, 2),
-            currency=self._currency,
-            due=due,
-            risk=s.risk,
-            notes=list(s.notes),
-            created=_moment(one.created),
-            updated=_moment(one.updated),
-            expires=_moment(one.expires) if one.expires else None,
-            decided_by=one.decided_by,
-            why=one.said,
-            call_id=one.call_id,
-            outcome={k: v for k, v in outcome.items() if v not in (None, "", {})},
-        )
+        return shown(one, self._clock(), self._currency)
 
     def _spawn(self, work: Any) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -498,7 +485,3 @@ def _unknown(id: str) -> ToolError:
     return ToolError(
         Code.NOT_FOUND, f"There is no recommendation {id!r}.", "recommendation_list shows yours."
     )
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

@@ -396,6 +396,7 @@ async def make_advice(
         clock=clock,
         every_s=config.every_h * 3600,
         currency=settings.prices.currency,
+        tiers=settings.all_tiers.tiers,
     )
     return advisor, Measures(prometheus, history, queries, clock)
 

@@ -42,6 +42,7 @@ from tools.context import Context
 from tools.errors import Code, ToolError
 from tools.holdings import Chat, Directory, Health, Metrics, People, Tokens, Workspaces
 from tools.plan import Plan, digest
+from tools.room import name_the_step
 from tools.tiers import Tiers
 from tools.tool import Effect
 
@@ -133,7 +134,7 @@ class LocalGate:
         await self.carrier.start()
         self.keeper.start()
         if self.advisor:
-            self.advisor.start(self)
+            self.advisor.start(self, self.refused)
 
     async def stop(self, grace_s: float = 20) -> None:
         """Take no more calls, let what runs end or park it."""
@@ -187,6 +188,16 @@ class LocalGate:
         if asked and asked.tool.changes_things and not preview:
             await self.audit.flush()
         return outcome
+
+    async def refused(
+        self, caller: Caller, tool: str, arguments: Mapping[str, Any]
+    ) -> ToolError | None:
+        """What a write would be refused with: planned and tried out dry, and not put on record."""
+        try:
+            await self._planned(await self._admit(caller, tool, arguments), _new_id(), None)
+        except ToolError as error:
+            return error
+        return None
 
     async def stream(
         self, caller: Caller, tool: str, arguments: Mapping[str, Any]
@@ -303,8 +314,13 @@ class LocalGate:
         async with _within(self.limits.plan_s, f"Nothing was done: planning {tool.name}"):
             bound = await self._bind(asked)
             context = self._context(asked, bound, id, progress)
-            plan: Plan = await tool.handler(context, asked.arguments)  # type: ignore[misc]
-            plan, previews = await previewed(plan, bound.looks)
+            try:
+                plan: Plan = await tool.handler(context, asked.arguments)  # type: ignore[misc]
+                plan, previews = await previewed(plan, bound.looks)
+            except ToolError as error:
+                if asked.tenant:
+                    name_the_step(error, asked.tenant.name, self.tiers.tiers)
+                raise
         now = self.records.clock()
         return Call(
             id=id,

@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol
 from pydantic import Field
 
 from tools.context import Context
+from tools.holdings import Step
 from tools.inputs import Label
 from tools.objects import Lean
 from tools.tool import Arguments, Effect, tool
@@ -29,14 +30,6 @@ class Finding(Lean):
     arguments: dict[str, Any]
     answer: dict[str, Any] = {}
     error: str = ""
-
-
-class Step(Lean):
-    """What could be done: a call that nobody has made."""
-
-    title: str
-    tool: str
-    arguments: dict[str, Any]
 
 
 class Incident(Lean):

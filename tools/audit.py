@@ -11,7 +11,7 @@ from tools.context import Context
 from tools.errors import Code, ToolError
 from tools.holdings import AuditLine, TrailState
 from tools.objects import Lean
-from tools.tool import Arguments, Effect, catalog, tool
+from tools.tool import Arguments, Effect, Tool, catalog, tool
 
 When = Annotated[str, Field(max_length=40)]
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -28,7 +28,9 @@ ALIASES: dict[str, tuple[State, ...]] = {
 
 
 class AuditFilter(Arguments):
-    type: str = Field("", max_length=64, description="a tool, its group, a word of it, changes")
+    type: str = Field(
+        "", max_length=64, description="a tool, a group, what was done (scale, create), changes"
+    )
     status: str = Field("", max_length=32, description="a call's state, or completed, pending")
     tenant: str = Field("", max_length=63)
     subject: str = Field("", max_length=128, description="who called, or on whose behalf")
@@ -91,14 +93,20 @@ def _states(word: str) -> tuple[State, ...]:
 
 
 def _tools(type: str) -> list[str] | None:
+    """The names that are meant. What names no tool stands for itself: a sign-in, a start."""
     if not type:
         return None
     return [
         tool.name
         for tool in catalog().values()
-        if type in (tool.name, tool.group, tool.effect, *tool.name.split("_"))
+        if type in (tool.name, tool.group, _action(tool))
         or (type == "changes" and tool.changes_things)
     ] or [type]
+
+
+def _action(tool: Tool) -> str:
+    """What was done to the platform: a token is Pilothouse's own, and its `token_create` none."""
+    return tool.name.rpartition("_")[2] if tool.effect is Effect.WRITE else ""
 
 
 def moment(text: str, now: datetime) -> datetime | None:

@@ -12,6 +12,8 @@ from tools.tool import Answer, Arguments, Effect, tool
 
 CallId = Annotated[str, Field(min_length=3, max_length=32)]
 Reason = Annotated[str, Field(max_length=500)]
+# Whoever asked is to know why not.
+Why = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class CallName(Arguments):
@@ -39,11 +41,11 @@ class Decision(Arguments):
 
 class Rejection(Arguments):
     id: CallId
-    reason: Reason
+    reason: Why
 
 
 class Freeze(Arguments):
-    reason: Reason
+    reason: Reason = ""
 
 
 class CallRow(BaseModel):

@@ -271,9 +271,23 @@ class Workspaces(Protocol):
     async def delete(self, by: Caller, id: str) -> WorkspaceInfo: ...
 
 
+class Step(BaseModel):
+    """What could be done: a call that nobody has made."""
+
+    title: str
+    tool: str
+    arguments: dict[str, Any]
+
+    @property
+    def call(self) -> str:
+        """As it is said on the command line and in chat."""
+        return " ".join([self.tool, *(f"{name}={given}" for name, given in self.arguments.items())])
+
+
 class Recommendation(BaseModel):
     """A suggestion as it is shown. `monthly` is what it saves a month (negative: costs); `due` says
-    when it is likely to fail if nothing is done."""
+    when it is likely to fail if nothing is done. `blocked` is why its call would be refused as
+    things are, in the words of who refuses it, and `first` the call that makes it possible."""
 
     id: str
     strategy: str
@@ -302,6 +316,22 @@ class Recommendation(BaseModel):
     why: str = ""
     call_id: str = ""
     outcome: dict[str, Any] = {}
+    blocked: str = ""
+    first: Step | None = None
+
+
+class AnalysisRun(BaseModel):
+    """The last analysis of everything. `found` is how many suggestions it came to, `new` how many
+    of them were not there before; `next` is when it is due again, where that is on a schedule."""
+
+    state: str
+    by: str | None = None
+    started: datetime
+    seconds: float | None = None
+    found: int | None = None
+    new: int | None = None
+    warnings: list[str] = []
+    next: datetime | None = None
 
 
 class Recommendations(Protocol):
@@ -328,6 +358,10 @@ class Recommendations(Protocol):
     async def later(self, caller: Caller, id: str, days: float) -> Recommendation: ...
 
     async def analyze(self, caller: Caller, tenant: str, progress: Progress) -> Any: ...
+
+    async def last(self, caller: Caller) -> AnalysisRun | None:
+        """How the last analysis went; only operators are told of other people's workloads."""
+        ...
 
     async def scores(self, caller: Caller) -> Mapping[str, dict[str, Any]]:
         """How those of each strategy did that the caller may see; `saved` and `lately` are of this

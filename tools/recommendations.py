@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, ValidationError
 from tools.calls import Role
 from tools.context import Context
 from tools.errors import Code, ToolError
-from tools.holdings import Recommendation
+from tools.holdings import Recommendation, Step
 from tools.inputs import Label
 from tools.objects import Lean
 from tools.plan import Plan
@@ -27,7 +27,7 @@ class RecommendationName(Arguments):
 
 class RecommendationFilter(Arguments):
     tenant: Label | None = None
-    state: Literal[STATES] | None = Field("open", description="null for all")  # type: ignore[valid-type]
+    state: Literal["all", *STATES] = Field("open", description="open unless said")  # type: ignore[valid-type]
     strategy: Label | None = None
     sort: Literal["effect", "confidence", "age"] = "effect"
     limit: int = Field(20, ge=1, le=200)
@@ -45,7 +45,7 @@ class Analyze(Arguments):
 
 class RecommendationReject(Arguments):
     id: RecId
-    reason: str = Field(max_length=500)
+    reason: str = Field("", max_length=500)
 
 
 class RecommendationSnooze(Arguments):
@@ -64,6 +64,8 @@ class RecommendationRow(Lean):
     monthly: float = 0.0
     confidence: float | None = None
     risk: str = "low"
+    blocked: str = ""
+    first: Step | None = None
 
 
 class Score(BaseModel):
@@ -112,7 +114,7 @@ async def list_(ctx: Context, which: RecommendationFilter) -> RecommendationList
     found, more, notes = await ctx.need_recommendations().list(
         ctx.caller,
         tenant=which.tenant or "",
-        state=which.state or "",
+        state="" if which.state == "all" else which.state,
         strategy=which.strategy or "",
         sort=which.sort,
         limit=which.limit,
@@ -229,4 +231,6 @@ def _row(one: Recommendation) -> RecommendationRow:
         monthly=one.monthly,
         confidence=one.confidence,
         risk=one.risk,
+        blocked=one.blocked,
+        first=one.first,
     )

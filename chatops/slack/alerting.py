@@ -10,7 +10,7 @@ from chatops.findings import heading, lines
 from chatops.messages import Message
 from chatops.slack.desk import Desk, places_for
 from chatops.store import Card
-from tools.alerts import Incident, Step
+from tools.alerts import Incident
 
 GONE = ("message_not_found", "channel_not_found", "is_archived", "cant_update_message")
 MOST_ALERTS = 10  # of a message
@@ -115,14 +115,8 @@ def looked(incident: Incident) -> Message:
         told = "\n".join(f"• {escape(line)}" for line in lines(found))
         blocks.append(section(f"*{escape(heading(found))}*\n{told}"))
     buttons = [
-        button(step.title, f"say:{number}", {"text": _sentence(step)})
+        button(step.title, f"say:{number}", {"text": step.call})
         for number, step in enumerate(incident.steps)
     ]
     blocks += [actions(*buttons)] if buttons else []
     return Message(f"What was found about {escape(incident.title)}", tuple(blocks), incident.tenant)
-
-
-def _sentence(step: Step) -> str:
-    """The command that does it: whoever presses says it."""
-    given = " ".join(f"{name}={value}" for name, value in step.arguments.items())
-    return f"{step.tool} {given}"

@@ -45,8 +45,7 @@ class Presses:
                 arguments, _ = modals.filled(tool, view["state"]["values"])
                 await obey(place, caller, Command(tool, arguments), meta["key"], "")
                 return
-            reason = view["state"]["values"]["reason"]["value"].get("value") or ""
-            arguments = {"id": meta["id"], "reason": reason}
+            arguments = {"id": meta["id"], "reason": _reason(view)}
             await self._decided(place, caller, view["callback_id"], arguments)
         except ToolError as error:
             await place.show(messages.error(Problem.of(error)))
@@ -54,6 +53,8 @@ class Presses:
     async def wrong(self, body: dict[str, Any]) -> dict[str, str]:
         """What is wrong with a form, by field; said at once, while it is still open."""
         view = body["view"]
+        if view["callback_id"] == "call_reject" and not _reason(view):
+            return {"reason": "Say why: whoever asked is told."}
         if view["callback_id"] != "tool":
             return {}
         try:
@@ -77,7 +78,9 @@ class Presses:
 
     async def _decline(self, place: Place, caller: Caller, value: Any, body: Any) -> None:
         meta = {"id": value["id"], **_where(place)}
-        view = modals.ask("recommendation_reject", "Not this", "Why not?", "Turn down", meta)
+        view = modals.ask(
+            "recommendation_reject", "Not this", "Why not?", "Turn down", meta, needed=False
+        )
         await self._desk.client.views_open(trigger_id=body["trigger_id"], view=view)
 
     async def _diff(self, place: Place, caller: Caller, value: Any, body: Any) -> None:
@@ -164,6 +167,10 @@ async def place_of(desk: Desk, body: dict[str, Any], meta: dict[str, Any] | None
     bound = await desk.bound(channel)
     url = "" if own else body.get("response_url", "")
     return Place(desk, user, channel, bound, thread, own, url)
+
+
+def _reason(view: dict[str, Any]) -> str:
+    return (view["state"]["values"]["reason"]["value"].get("value") or "").strip()
 
 
 def _where(place: Place) -> dict[str, Any]:

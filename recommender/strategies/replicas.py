@@ -118,11 +118,12 @@ class Replicas(Strategy):
         name = workload.subject.name
         usual, top = (float(np.nanquantile(past, q)) for q in (0.95, 1.0))
         fit = [int(n) for n in needed(np.array([usual, top]), service)]
-        enough = "were enough" if wanted < current else "would have been needed"
-        reason = (
-            f"{name} runs {current} replicas, but {fit[0]} {enough} for 95% of the last "
-            f"{_days(past, service)}, and {fit[1]} at its peak."
-        )
+        days = _days(past, service)
+        if wanted < current:
+            found = f"{fit[0]} were enough for 95% of the last {days}, and {fit[1]} at its peak"
+        else:
+            found = f"for 95% of the last {days} it took up to {fit[0]}, and {fit[1]} at its peak"
+        reason = f"{name} runs {current} replicas, but {found}."
         arguments = base.address(workload.subject) | {"replicas": wanted}
         title = f"Scale {name} from {current} to {wanted} replicas"
         return title, reason, "workload_scale", arguments, wanted - current

@@ -10,6 +10,7 @@ from server.commands.calling import Telling
 from server.commands.running import DONE, caller, connected, must_have
 from server.commands.show import err, out, show_json, show_rows
 from tools.errors import Code, ToolError
+from tools.holdings import Step
 
 Output = Literal["table", "json", "csv", "html", "yaml"]
 STYLE = """
@@ -44,6 +45,11 @@ async def analyze(tenant: str, limit: int, output: Output, **where: Any) -> int:
     err.print(told, style="dim", markup=False)
     write(rows, output)
     if output == "table":
+        for row in rows:
+            if why := row.get("blocked"):
+                first = row.get("first")
+                told = f" First: {Step.model_validate(first).call}" if first else ""
+                err.print(f"! {row['id']} is not possible yet: {why}.{told}", markup=False)
         for past in found.get("scores", []):
             if said := past.get("said"):
                 told = f"Earlier suggestions of {past['strategy']}: {said}."
@@ -85,6 +91,10 @@ def write(found: list[dict[str, Any]], output: Output) -> None:
     names = list(RecommendationRow.model_fields)
     whole = [RecommendationRow.model_validate(row) for row in found]
     rows = [{name: getattr(row, name) for name in names} for row in whole]
+    for row in rows:
+        if row["first"]:
+            nested = output in ("json", "yaml")
+            row["first"] = row["first"].model_dump() if nested else row["first"].call
     match output:
         case "json":
             show_json(rows)
@@ -99,16 +109,17 @@ def write(found: list[dict[str, Any]], output: Output) -> None:
             table.writerows({k: _unformulated(v) for k, v in row.items()} for row in rows)
             sys.stdout.write(text.getvalue())
         case "html":
-            sys.stdout.write(page(_shown(rows)))
+            sys.stdout.write(page(_shown(rows, "state")))
         case _ if rows:
-            show_rows(_shown(rows))
+            # What is in the way is too long for a cell.
+            show_rows(_shown(rows, "state", "blocked", "first"))
         case _:
             out.print("Nothing should be changed.")
 
 
-def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For people: all of them are open, and nothing is not worth a figure."""
-    names = [name for name in rows[0] if name != "state" and any(row[name] for row in rows)]
+def _shown(rows: list[dict[str, Any]], *leave: str) -> list[dict[str, Any]]:
+    """For people, without these columns: nothing is not worth a figure."""
+    names = [name for name in rows[0] if name not in leave and any(row[name] for row in rows)]
     return [{name: row[name] or "" for name in names} for row in rows]
 
 

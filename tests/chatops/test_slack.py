@@ -103,6 +103,9 @@ async def test_a_rejection_asks_for_its_reason_and_shows_it(
     await slack.presses(OSCAR, card, "Reject")
     form = await slack.until(lambda: slack.views and slack.views[-1])
     assert form["callback_id"] == "call_reject"
+    status, wrong = await slack.fills(OSCAR, form, reason=" ")
+    assert (status, json.loads(wrong)["response_action"]) == (200, "errors")
+    assert await scene.state(id) == "awaiting_approval"
     await slack.fills(OSCAR, form, reason="not on a Friday")
     await slack.until(lambda: "Rejected" in shown(card))
     assert "rejected by *oscar*: not on a Friday" in shown(card)

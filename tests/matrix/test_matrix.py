@@ -100,7 +100,7 @@ class World:
             "sha256": "0" * 63,  # too short: it would make one else
             "subject": "sam",
             "code": "zzzz-zzzz",
-            "reason": "",
+            "reason": "because",
             "limit": 50,
         }
         sent = {

@@ -174,6 +174,59 @@ async def test_applied_it_goes_through_the_gate_and_the_workload_changes(
     assert await state_of(house, id) == "rejected"
 
 
+async def test_what_would_be_refused_says_so_and_names_what_makes_it_possible(
+    house: House, tenant: str
+) -> None:
+    id = await rightsizing(house)
+    (row,) = await listed(house, strategy="rightsize")
+    assert "blocked" not in row
+    # Its limit of two cores is more than a container may have there.
+    await house.done("tenant_update", tenant=tenant, plan="free", force=True)
+    (row,) = await listed(house, strategy="rightsize")
+    assert "maximum cpu usage per Container is 1, but limit is 2" in row["blocked"]
+    assert row["first"]["arguments"] == {"tenant": tenant, "plan": "pro"}
+    shown = await house.call(OLIVIA, "recommendation_get", id=id)
+    assert shown.answer is not None
+    assert shown.answer["recommendation"]["blocked"] == row["blocked"]
+    for preview in (True, False):
+        call = house.app.gate.call(OLIVIA, "recommendation_apply", {"id": id}, preview=preview)
+        refused = (await call).error
+        assert refused is not None
+        assert refused.message == row["blocked"]
+        assert f"tenant_update tenant={tenant} plan=pro" in refused.hint
+    assert await state_of(house, id) == "open"
+    tried = await house.call(OLIVIA, "audit_list", subject="recommender")
+    assert tried.answer == {"lines": []}
+    await house.done(row["first"]["tool"], **row["first"]["arguments"])
+    (row,) = await listed(house, strategy="rightsize")
+    assert "blocked" not in row
+    done = await house.call(OLIVIA, "recommendation_apply", id=id)
+    assert done.state is State.SUCCEEDED, done.error
+    await house.settled()
+
+
+async def test_the_platforms_status_tells_how_the_last_analysis_went(
+    house: House, tenant: str
+) -> None:
+    never = await house.call(OLIVIA, "platform_status")
+    assert never.answer is not None
+    assert "analysis" not in never.answer
+    await rightsizing(house)
+    member = await house.member(tenant, Role.USER)
+    await house.call(member, "recommendation_analyze")
+    told = await house.call(OLIVIA, "platform_status")
+    assert told.answer is not None
+    last = told.answer["analysis"]
+    # A tenant's own is not that of everything.
+    assert (last["state"], last["by"], last["new"]) == ("complete", "olivia", last["found"])
+    assert last["found"] >= 1
+    assert last["seconds"] >= 0
+    assert "next" not in last
+    theirs = await house.call(member, "platform_status")
+    assert theirs.answer is not None
+    assert theirs.answer["analysis"].keys() == {"state", "started", "seconds", "warnings"}
+
+
 async def test_an_agents_application_waits_and_rejected_it_is_open_again(house: House) -> None:
     id = await rightsizing(house)
     waiting = await house.call(AGENT, "recommendation_apply", id=id)

@@ -164,6 +164,7 @@ def test_one_operator_asks_and_another_approves(sh: Shell) -> None:
     record = sh.json("calls", id)
     assert (record["decided_by"], record["reason"]) == ("oscar", "why not")
     undo = sh.json("undo", id, who="olivia", code=3)["call_id"]
+    assert "reason: " in sh("reject", undo, "--reason", " ", who="oscar", code=2)
     assert (
         sh.json("reject", undo, "--reason", "keep it", who="oscar", code=1)["state"] == "rejected"
     )

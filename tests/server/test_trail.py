@@ -55,7 +55,7 @@ async def test_filters_narrow_and_pages_follow_on(home: Lodging) -> None:
     assert {r["subject"] for r in await found(home, subject="oscar")} == {"oscar"}
     assert {r["state"] for r in await found(home, status="denied")} == {"denied"}
     assert {r["tenant"] for r in await found(home, tenant=home.tenant)} == {home.tenant}
-    assert "workload_list" not in {r["tool"] for r in await found(home, type="write")}
+    assert "workload_list" not in {r["tool"] for r in await found(home, type="changes")}
     assert await found(home, since="1h")
     assert not await found(home, until="1h")
     assert not await found(home, text="%")
@@ -69,6 +69,20 @@ async def test_filters_narrow_and_pages_follow_on(home: Lodging) -> None:
         page = {"next": answer["next"]}
     assert whole == sorted(set(whole), reverse=True)
     assert len(whole) >= 6
+
+
+async def test_what_was_done_is_told_from_what_only_sounds_like_it(home: Lodging) -> None:
+    who = {"sha256": "0" * 64, "subject": "root", "operator": True}
+    await home.done("token_create", **who)
+    kinds: dict[str, set[str]] = {
+        "create": {"tenant_create", "job_create"},
+        "tokens": {"token_create"},
+        "token_create": {"token_create"},
+        "jobs": {"job_create"},
+        "job": set(),
+    }
+    for kind, tools in kinds.items():
+        assert {r["tool"] for r in await found(home, type=kind, limit=500)} == tools, kind
 
 
 @pytest.mark.parametrize(

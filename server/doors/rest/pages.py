@@ -66,12 +66,10 @@ async def _pictured(inside: Inside, request: Request, *, format: Format) -> Resp
     return Response(drawn, 200, headers, MEDIA[format])
 
 
-async def _done(
-    inside: Inside, request: Request, *, tool: str, fill: Mapping[str, Any]
-) -> Response:
+async def _done(inside: Inside, request: Request, *, tool: str) -> Response:
     """A tool that changes something, with the path and the body for arguments."""
     caller = await caller_of(inside, request, tool)
-    given = {**fill, **await body_of(request), **request.path_params}
+    given = {**await body_of(request), **request.path_params}
     return answer(await inside.gate.call(caller, tool, given, **options_of(request)))
 
 
@@ -117,9 +115,8 @@ def _by_tool(
     tool: str,
     summary: str,
     method: Literal["POST", "PUT", "DELETE"] = "POST",
-    **fill: Any,
 ) -> Page:
-    serve = partial(_done, tool=tool, fill=fill)
+    serve = partial(_done, tool=tool)
     schema = catalog()[tool].info().input_schema
     named = [name for name in schema["properties"] if f"{{{name}}}" in path]
     rest = {name: of for name, of in schema["properties"].items() if name not in named}
@@ -163,7 +160,7 @@ PAGES = (
         "/api/v1/recommendations/{id}/apply", "recommendation_apply", "Do what one recommends"
     ),
     _by_tool(
-        "/api/v1/recommendations/{id}/reject", "recommendation_reject", "Turn one down", reason=""
+        "/api/v1/recommendations/{id}/reject", "recommendation_reject", "Turn one down"
     ),
     Page(
         "GET", "/api/v1/infrastructure", "infrastructure",

@@ -113,7 +113,9 @@ def seconds(amount: float) -> str:
         return f"{amount * 1000:.0f} ms"
     if amount < 120:
         return f"{amount:.3g} s"
-    return f"{amount / 60:.0f} min" if amount < 7200 else f"{amount / 3600:.1f} h"
+    if amount < 7200:
+        return f"{amount / 60:.0f} min"
+    return f"{amount / 3600:.1f} h" if amount < 2 * 86_400 else f"{amount / 86_400:.3g} days"
 
 
 def share(used: Any, hard: Any) -> float:

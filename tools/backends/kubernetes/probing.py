@@ -43,16 +43,22 @@ async def probe(
     template = _template(ref, after)
     was = _template(ref, before) if before else None
     changed = was is None or bool(difference(was, template))
-    added = _pods(ref, after) - (_pods(ref, before) if before and not _idle(ref, before) else 0)
+    running = _pods(ref, before) if before and not _idle(ref, before) else 0
+    added = _pods(ref, after) - running
     if not changed and added <= 0:
         return False
+    probed = _pod(ref, template)
     try:
-        pod = await cluster.probe("v1/Pod", ref.namespace, _pod(ref, template))
+        pod = await cluster.probe("v1/Pod", ref.namespace, probed)
     except ToolError as error:
         if error.code is Code.PERMISSION_DENIED:
             return None
-        if error.code is Code.RESOURCE_EXHAUSTED and was and _makes_room(ref, after):
-            return await _fits_after(cluster, ref, was, template, after, error)
+        error.message = error.message.replace(probed["metadata"]["name"], ref.name)
+        if error.code is Code.RESOURCE_EXHAUSTED and changed and was and _makes_room(ref, after):
+            await _fit_after(cluster, ref, was, running, template, after)
+            return True
+        if error.code is Code.RESOURCE_EXHAUSTED and added > 1:  # not for the first only
+            await _count(cluster, ref, probed, added)
         raise
     if added > 1:
         await _count(cluster, ref, pod, added)
@@ -100,30 +106,34 @@ def _makes_room(ref: Ref, workload: Mapping[str, Any]) -> bool:
     return int(most) > 0
 
 
-async def _fits_after(
+async def _fit_after(
     cluster: "KubeCluster",
     ref: Ref,
     was: Mapping[str, Any],
+    running: int,
     template: Mapping[str, Any],
     after: Mapping[str, Any],
-    refusal: ToolError,
-) -> bool:
+) -> None:
     """One pod more does not fit, but the rollout takes an old one away first."""
     old, new = usage(was.get("spec") or {}), usage(template.get("spec") or {})
-    added = {k: (new.get(k, Decimal(0)) - old.get(k, Decimal(0))) * _pods(ref, after) for k in new}
-    if await _over(cluster, ref.namespace, added):
-        raise refusal
-    return True
+    pods = _pods(ref, after)
+    added = {k: much * pods - old.get(k, Decimal(0)) * running for k, much in new.items()}
+    if said := await _over(cluster, ref.namespace, added):
+        raise _forbidden(f"The new pods of {ref.name}", said)
 
 
 async def _count(cluster: "KubeCluster", ref: Ref, pod: Mapping[str, Any], added: int) -> None:
     each = usage(pod.get("spec") or {})
     if said := await _over(cluster, ref.namespace, {k: v * added for k, v in each.items()}):
-        raise ToolError(
-            Code.RESOURCE_EXHAUSTED,
-            f"{added} more pods of {ref.name} are forbidden: {said}",
-            "Ask for less, free some, or raise the plan tier.",
-        )
+        raise _forbidden(f"{added} more pods of {ref.name}", said)
+
+
+def _forbidden(what: str, said: str) -> ToolError:
+    return ToolError(
+        Code.RESOURCE_EXHAUSTED,
+        f"{what} are forbidden: {said}",
+        "Ask for less, free some, or raise the plan tier.",
+    )
 
 
 async def _over(cluster: "KubeCluster", namespace: str, added: Mapping[str, Decimal]) -> str:

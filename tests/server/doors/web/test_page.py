@@ -115,11 +115,16 @@ async def test_several_are_approved_at_once(people: Any, call: Any) -> None:
 
 async def test_a_rejection_wants_a_reason(people: Any, call: Any) -> None:
     asked = await call("olivia", "tenant_create", name="aviato", plan="free")
+    unsaid = await call("oscar", "call_reject", id=asked["call_id"], reason=" ")
+    assert unsaid["code"] == "invalid_argument"
     oscar = await people("oscar")
     await oscar.goto(f"/calls/{asked['call_id']}")
     await oscar.get_by_role("button", name="Reject").click()
     field = oscar.get_by_label("Reason")
     assert await field.evaluate("field => field.matches(':invalid')")
+    await field.fill(" ")
+    await oscar.get_by_role("button", name="Reject").click()
+    await oscar.get_by_text("call_reject: reason").wait_for()
     await field.fill("not this quarter")
     await oscar.get_by_role("button", name="Reject").click()
     await oscar.get_by_text("“not this quarter”").wait_for()

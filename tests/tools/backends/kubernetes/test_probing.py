@@ -85,6 +85,22 @@ async def test_the_api_agrees_with_what_was_counted(kube: Any, namespace: str) -
 
 
 @pytest.mark.cluster
+async def test_a_full_quota_has_no_room_for_more_replicas_however_they_are_rolled_out(
+    kube: Any, namespace: str
+) -> None:
+    cluster = KubeCluster(kube.api)
+    await limited(cluster, namespace, {"requests.cpu": "400m"})
+    web = await prepared(cluster, namespace, deployment(replicas=4, cpu="100m"))
+    await _used(cluster, namespace, "400m")
+    for more, said in ((5, 'pods "web" is forbidden'), (7, "3 more pods of web are forbidden")):
+        change = Scale(id="s", ref=web, replicas=more)
+        with pytest.raises(ToolError) as refused:
+            await cluster.preview(change, Plan.of("", [change]))
+        assert refused.value.message.startswith(f"{said}: exceeded quota: plan, requested: ")
+        assert f"requests.cpu={(more - 4) * 100}m, used" in refused.value.message
+
+
+@pytest.mark.cluster
 async def test_many_replicas_of_a_new_workload_are_counted_too(kube: Any, namespace: str) -> None:
     cluster = KubeCluster(kube.api)
     await limited(cluster, namespace, {"pods": "3"})
