@@ -26,7 +26,7 @@ def run_and_be_killed(
 ) -> bool:
     """Call a tool (and approve it) in another process, which dies when its `at`-th change has been
     made. False when it has no so many changes, and so came to its end."""
-    given = (settings.model_dump(mode="json"), tool, arguments, at, moment)
+    given = (dict(os.environ), settings.model_dump(mode="json"), tool, arguments, at, moment)
     process = _context.Process(target=_child, args=given)
     process.start()
     process.join(60)
@@ -37,7 +37,17 @@ def run_and_be_killed(
     return process.exitcode != 0
 
 
-def _child(settings: Any, tool: str, arguments: dict[str, Any], at: int, moment: Moment) -> None:
+def _child(
+    variables: dict[str, str],
+    settings: Any,
+    tool: str,
+    arguments: dict[str, Any],
+    at: int,
+    moment: Moment,
+) -> None:
+    # What it is forked from has those of whoever was the first to need it.
+    os.environ.clear()
+    os.environ.update(variables)
     note = Ledger.note
     made = 0
 
