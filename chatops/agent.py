@@ -6,7 +6,7 @@ anywhere and always leaves a conversation that can go on: each tool call with it
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,16 +35,15 @@ NO_KEY = Problem(
 
 @dataclass(frozen=True)
 class Limits:
-    """What one turn may take, and how much is kept. Times in seconds, sizes in characters."""
+    """What one turn may take, and how much of a conversation is kept. Times in seconds, sizes in
+    characters."""
 
     calls: int = 24
     tokens: int = 150_000
     turn_s: float = 300
     at_once: int = 8
     history: int = 400_000
-    conversations: int = 1000
-    of_one: int = 50
-    keep_s: float = 24 * 3600
+    turns: int = 50
 
 
 class Agent:
@@ -55,6 +54,7 @@ class Agent:
         gate: Gate,
         model: Model,
         mask: Callable[[str], str],
+        memory: Memory,
         limits: Limits | None = None,
     ) -> None:
         self._gate, self._model, self._mask = gate, model, mask
@@ -62,11 +62,7 @@ class Agent:
         self._claude = Claude(model)
         self._slots = asyncio.Semaphore(self._limits.at_once)
         self._tasks: set[asyncio.Task[None]] = set()
-        self.memory = Memory(
-            most=self._limits.conversations,
-            each=self._limits.of_one,
-            keep_s=self._limits.keep_s,
-        )
+        self.memory = memory
 
     @property
     def ready(self) -> Problem | None:
@@ -89,16 +85,7 @@ class Agent:
                 raise ToolError(Code.INVALID_ARGUMENT, f"The {name} is too long.", most)
         if not message.strip():
             raise ToolError(Code.INVALID_ARGUMENT, "The message is empty.", "Say what you want.")
-        if conversation:
-            talk = self.memory.find(caller, conversation)
-        else:
-            talk = self.memory.thread(caller, thread)
-        if talk.busy:
-            raise ToolError(
-                Code.FAILED_PRECONDITION,
-                "The last question in this conversation is still being answered.",
-                "Wait for the answer, or cancel it.",
-            )
+        talk = await self.memory.claim(caller, conversation, thread)
         events: asyncio.Queue[Event] = asyncio.Queue()  # as long as the turn's budgets allow
         turn = _Turn(self, talk, caller, events.put_nowait)
         task = talk.task = asyncio.create_task(turn.take(self._mask(message), self._mask(context)))
@@ -116,11 +103,11 @@ class Agent:
             await asyncio.wait([task], timeout=STOP_S)
 
     async def turns(self, caller: Caller, conversation: str) -> Sequence[Turn]:
-        return self.memory.find(caller, conversation).turns
+        return (await self.memory.find(caller, conversation)).turns
 
     async def cancel(self, caller: Caller, conversation: str) -> bool:
-        talk = self.memory.find(caller, conversation)
-        return talk.busy and talk.task is not None and talk.task.cancel()
+        talk = await self.memory.find(caller, conversation)
+        return talk.task is not None and talk.task.cancel()
 
     async def stop(self) -> None:
         """End what is under way."""
@@ -172,9 +159,16 @@ class _Turn:
             self.spent.calls = len(box.used)
         reply.spent = self.spent
         self.talk.turns.append(Turn(message=message, reply=reply))
-        del self.talk.turns[: -self.limits.of_one]
-        self.agent.memory.touch(self.talk)
+        del self.talk.turns[: -self.limits.turns]
+        await self._settled()
         self.tell(Done(reply=reply))
+
+    async def _settled(self) -> None:
+        """Whoever ends the turn now is too late: it is over, and is to be kept."""
+        keeping = asyncio.ensure_future(self.agent.memory.settle(self.talk))
+        while not keeping.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([keeping])
 
     async def _go(self, message: str, context: str) -> Any:
         """The turn; why it ended early, or empty."""

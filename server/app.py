@@ -85,7 +85,7 @@ class App:
         bulkhead = Bulkhead(self.local_gate, limits.concurrent)
         self.gate: Gate = Counted(bulkhead, self.metrics, frozenset(catalog()))
         self.metrics.watch_tokens(self.identity.count)
-        self.agent = make_agent(self.settings.chat, self.gate)
+        self.agent = make_agent(self.settings.chat, self.gate, self.journal, self.identity.now)
         self.chat = Chat(self, self.links.store)
         self.identity.sign_in.note = self.note_sign_in
 
@@ -299,6 +299,7 @@ async def open_app(
         app = App(
             settings, journal, identity, backends, gate, Metrics(), health, Hub(), alerts, links
         )
+        await app.agent.memory.open()
         alerts.boards.append(AlertTeller(app.events))
         teller = Teller(app.events, records, tenants, advice and advice[1])
         teller.start()

@@ -138,7 +138,7 @@ class Chat(Part):
     turn_calls: int = Field(24, ge=1, le=200, description="tool calls that one question may take")
     turn_s: float = Field(300, gt=0, le=3600, description="seconds that one question may take")
     at_once: int = Field(8, ge=1, le=200, description="questions that are answered side by side")
-    conversations: int = Field(1000, ge=1, description="conversations kept, in memory")
+    conversations: int = Field(1000, ge=1, description="conversations kept")
     keep_h: float = Field(24, gt=0, description="hours a conversation is kept after its last word")
 
 

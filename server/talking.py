@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chatops.agent import Agent, Limits
 from chatops.alerts import Alerts
 from chatops.claude import Model
+from chatops.memory import Memory
 from server.journal import Journal
 from server.masking import mask_text
 from server.settings import Chat
@@ -14,7 +15,9 @@ from tools.calls import Gate
 from tools.holdings import Directory
 
 
-def make_agent(settings: Chat, gate: Gate) -> Agent:
+def make_agent(
+    settings: Chat, gate: Gate, journal: Journal, clock: Callable[[], datetime]
+) -> Agent:
     """Nothing is connected to before somebody asks; without a key nobody can."""
     model = Model(
         name=settings.model,
@@ -27,10 +30,15 @@ def make_agent(settings: Chat, gate: Gate) -> Agent:
         tokens=settings.turn_tokens,
         turn_s=settings.turn_s,
         at_once=settings.at_once,
-        conversations=settings.conversations,
-        keep_s=settings.keep_h * 3600,
     )
-    return Agent(gate, model, mask_text, limits)
+    memory = Memory(
+        journal.run,
+        journal.vault,
+        clock,
+        most=settings.conversations,
+        keep=timedelta(hours=settings.keep_h),
+    )
+    return Agent(gate, model, mask_text, memory, limits)
 
 
 def make_alerts(

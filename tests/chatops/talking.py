@@ -1,14 +1,20 @@
 """Talking to the agent in tests: over a gate that is scripted, or over a real one."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
+
+import sqlalchemy as sa
 
 from chatops.agent import Agent, Limits
 from chatops.claude import Model
 from chatops.conversation import Done, Event, Reply
+from chatops.memory import Memory, metadata
 from server.masking import mask_text
+from server.vault import Vault
 from tests.chatops.anthropic_server import KEY, AnthropicServer
 from tools.calls import Caller, Gate, Outcome, State, ToolInfo
 from tools.tool import catalog
@@ -75,4 +81,16 @@ class Talking:
 
 def talking(gate: Gate, claude: AnthropicServer, **limits: Any) -> Talking:
     model = Model("claude-test", KEY, claude.url, pause_s=0.01)
-    return Talking(Agent(gate, model, mask_text, Limits(**limits)), [])
+    return Talking(Agent(gate, model, mask_text, memory(), Limits(**limits)), [])
+
+
+def memory(clock: Callable[[], datetime] = lambda: datetime.now(UTC), **options: Any) -> Memory:
+    """One that ends with the test."""
+    engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool)
+    metadata.create_all(engine)
+
+    async def run(work: Callable[[sa.Connection], Any]) -> Any:
+        with engine.begin() as connection:
+            return work(connection)
+
+    return Memory(run, Vault([os.urandom(32)]), clock, **options)

@@ -2,16 +2,21 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from chatops.agent import NO_KEY, Agent
 from chatops.claude import Model
 from chatops.conversation import Again, Begun, Called, Calling, Done, Text
-from tests.chatops.anthropic_server import Answer, AnthropicServer, Refusal, says, uses
-from tests.chatops.talking import ANN, BOB, GET, SCALE, Scripted, Talking, talking
-from tools.calls import State
+from chatops.memory import talks
+from tests.chatops.anthropic_server import KEY, Answer, AnthropicServer, Refusal, says, uses
+from tests.chatops.talking import ANN, BOB, GET, SCALE, Scripted, Talking, memory, talking
+from tests.house import House, opened, settings
+from tools.calls import Caller, State
 from tools.errors import Code, ToolError
 from tools.tool import catalog
 
@@ -223,7 +228,7 @@ async def test_a_key_that_is_refused_is_told_at_once(
     gate: Scripted, claude: AnthropicServer
 ) -> None:
     claude.play()
-    talk = Talking(Agent(gate, Model("claude-test", "wrong", claude.url), str), [])
+    talk = Talking(Agent(gate, Model("claude-test", "wrong", claude.url), str, memory()), [])
     reply = await talk.ask(ANN)
     assert reply.error
     assert "ANTHROPIC_API_KEY" in reply.error.hint
@@ -231,7 +236,7 @@ async def test_a_key_that_is_refused_is_told_at_once(
 
 
 async def test_without_a_key_it_says_what_works_without(gate: Scripted) -> None:
-    agent = Agent(gate, Model("claude-test", ""), str)
+    agent = Agent(gate, Model("claude-test", ""), str, memory())
     assert agent.ready == NO_KEY
     with pytest.raises(ToolError, match="no key"):
         await anext(agent.ask(ANN, "Hello"))
@@ -318,7 +323,7 @@ async def test_a_turn_is_cancelled_in_the_middle_of_a_call_and_goes_on_later(
     claude.play(uses(GET, GET, text="I look."))
     asking = asyncio.create_task(talk.ask(ANN, "Look"))
     await asyncio.wait_for(gate.started.wait(), 10)
-    (id,) = talk.agent.memory._talks
+    (id,) = talk.agent.memory.under_way
     assert await talk.agent.cancel(ANN, id)
     reply = await asyncio.wait_for(asking, 10)
     assert reply.stopped == "cancelled"
@@ -392,7 +397,8 @@ async def test_in_one_thread_each_person_has_their_own(
 async def test_only_so_many_conversations_are_kept_and_ones_own_go_first(
     gate: Scripted, claude: AnthropicServer
 ) -> None:
-    talk = talking(gate, claude, of_one=2)
+    talk = talking(gate, claude)
+    talk.agent.memory = memory(each=2)
     claude.play()
     bobs = await talk.ask(BOB)
     anns = [(await talk.ask(ANN)).conversation for _ in range(4)]
@@ -400,20 +406,56 @@ async def test_only_so_many_conversations_are_kept_and_ones_own_go_first(
     await talk.agent.turns(ANN, anns[-1])
     with pytest.raises(ToolError):
         await talk.agent.turns(ANN, anns[0])
-    assert len(talk.agent.memory) == 3
+    assert await talk.agent.memory.count() == 3
 
 
 async def test_a_conversation_is_forgotten_after_its_time(
     gate: Scripted, claude: AnthropicServer
 ) -> None:
     talk = talking(gate, claude)
-    now = 0.0
-    talk.agent.memory._clock = lambda: now
+    now = datetime(2026, 11, 21, tzinfo=UTC)
+    talk.agent.memory = memory(lambda: now)
     claude.play()
     reply = await talk.ask(ANN)
-    now = 25 * 3600.0
+    now += timedelta(hours=25)
     with pytest.raises(ToolError):
         await talk.agent.turns(ANN, reply.conversation)
+
+
+async def test_a_thread_goes_on_after_a_restart_and_is_sealed_in_between(
+    claude: AnthropicServer, practice: Any, tmp_path: Path
+) -> None:
+    practice.kubeconfig(path=tmp_path / "kubeconfig")
+    chat = {"api_key": KEY, "base_url": claude.url}
+    made = settings(tmp_path, str(tmp_path / "kubeconfig"), "http://127.0.0.1:1", chat=chat)
+    claude.play(says("The owl is Ann's."), says("An owl."), says("Good day."), says("An owl."))
+
+    async def ask(house: House, who: Caller, message: str) -> str:
+        events = house.app.agent.ask(who, message, thread="slack:C1:1.1")
+        last = [event async for event in events][-1]
+        assert isinstance(last, Done)
+        assert last.reply.error is None
+        return last.reply.conversation
+
+    async with opened(made) as house:
+        id = await ask(house, ANN, "Whose is the owl?")
+    kept = b"".join(file.read_bytes() for file in tmp_path.glob("state*.duckdb*"))
+    assert b"chat_talks" in kept
+    assert b"the owl" not in kept
+    async with opened(made) as house:
+        assert [t.message for t in await house.app.agent.turns(ANN, id)] == ["Whose is the owl?"]
+        assert await ask(house, ANN, "What was it?") == id
+        assert "Whose is the owl?" in json.dumps(claude.requests[-1]["messages"])
+        assert await ask(house, BOB, "What was it?") != id
+        assert "owl" not in json.dumps(claude.requests[-1]["messages"])
+        await house.app.rotate_key()
+        assert await ask(house, ANN, "And again?") == id
+
+        # Who can write the database cannot give it to somebody else.
+        swap = sa.update(talks).where(talks.c.id == id).values(subject="bob", person="bob")
+        await house.app.journal.run(lambda c: c.execute(swap) and None)
+        with pytest.raises(ToolError, match="cannot be decrypted"):
+            await house.app.agent.turns(BOB, id)
 
 
 @pytest.mark.parametrize("words", ["", "  ", "x" * 40_000])
@@ -421,4 +463,4 @@ async def test_a_message_that_is_none_is_refused(talk: Talking, words: str) -> N
     with pytest.raises(ToolError) as refused:
         await talk.ask(ANN, words)
     assert refused.value.code is Code.INVALID_ARGUMENT
-    assert len(talk.agent.memory) == 0
+    assert await talk.agent.memory.count() == 0

@@ -23,7 +23,7 @@ from tests.chatops.anthropic_server import (
     says,
     uses,
 )
-from tests.chatops.talking import ANN, BOB, GET, SCALE, Scripted, talking
+from tests.chatops.talking import ANN, BOB, GET, SCALE, Scripted, memory, talking
 from tools.calls import Caller, Outcome, State
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -173,7 +173,9 @@ async def test_what_goes_wrong_is_a_problem(door: Door, monkeypatch: pytest.Monk
         assert answer.json()["reply"]["conversation"]
         lost = {"message": "Hi", "conversation": "made-up"}
         assert (await client.post("/api/v1/chat", json=lost)).status_code == 404
-        monkeypatch.setattr(door.inside, "conversations", Agent(door.gate, Model("m", ""), str))
+        monkeypatch.setattr(
+            door.inside, "conversations", Agent(door.gate, Model("m", ""), str, memory())
+        )
         answer = await client.post("/api/v1/chat", json={"message": "Hi"})
         assert answer.status_code == 409
         assert "ANTHROPIC_API_KEY" in answer.json()["hint"]
