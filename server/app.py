@@ -301,7 +301,8 @@ async def open_app(
         )
         await app.agent.memory.open()
         alerts.boards.append(AlertTeller(app.events))
-        teller = Teller(app.events, records, tenants, advice and advice[1])
+        lines = gate.carrier.lines
+        teller = Teller(app.events, records, tenants, advice and advice[1], lines)
         teller.start()
         stack.push_async_callback(teller.stop)
         if advice:

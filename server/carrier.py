@@ -45,7 +45,7 @@ class Carrier:
 
     `reach` says with which rights, and raises `ToolError` when the requester may no longer do it.
     `outcome` adds to a call's answer what is known only at its end; `ended` is told of each call
-    that came to its end.
+    that came to its end. `lines` has how far each is.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Carrier:
         self._outcome = outcome
         self._ended = ended
         self._tasks: dict[str, asyncio.Task[Call | None]] = {}
-        self._lines: dict[str, Line] = {}
+        self.lines: dict[str, Line] = {}
         self._listeners: dict[str, set[asyncio.Queue[Line]]] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -113,8 +113,8 @@ class Carrier:
             return None
         lines: asyncio.Queue[Line] = asyncio.Queue(100)
         self._listeners.setdefault(call_id, set()).add(lines)
-        if call_id in self._lines:
-            lines.put_nowait(self._lines[call_id])
+        if call_id in self.lines:
+            lines.put_nowait(self.lines[call_id])
         relay = asyncio.create_task(_relay(lines, progress)) if progress else None
         try:
             await asyncio.wait([task], timeout=timeout_s)
@@ -130,7 +130,7 @@ class Carrier:
         return task.result() if over else None
 
     def _tell(self, call_id: str, line: Line) -> None:
-        self._lines[call_id] = line
+        self.lines[call_id] = line
         for listener in self._listeners.get(call_id, ()):
             with suppress(asyncio.QueueFull):  # a slow reader misses a line, and delays nobody
                 listener.put_nowait(line)
@@ -161,7 +161,7 @@ class Carrier:
             log.exception("carrying out failed", call=call.id)
             return await self._end(call, State.STUCK, BROKE_DOWN)
         finally:
-            self._lines.pop(call.id, None)
+            self.lines.pop(call.id, None)
         return await self._end(call, State(ended.state), ended.error)
 
     async def _end(self, call: Call, state: State, error: ToolError | None) -> Call | None:

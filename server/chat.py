@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatops.house import Change, must_be_operator
 from chatops.store import PLATFORM, Short, Store, User
-from server.events import Dropped, Event, Hub, Subscription
+from server.events import Dropped, Event, Hub, Watch
 from server.journal import Journal
 from server.settings_slack import SlackConfig
 from tools.alerts import Incident
@@ -146,15 +146,16 @@ class Chat:
                 "Start it; docs/chatops.md says how.",
             )
 
-    def listen(self) -> Subscription:
+    def listen(self) -> Watch:
         """To what there is to show anew."""
-        return Subscription(self._app.events, READER, ["call", ALERT])
+        return Watch(self._app.events, ("call", ALERT))
 
     async def watch(self) -> AsyncIterator[Change]:
-        with suppress(Dropped), self.listen() as reader:
+        watch = self.listen()
+        with suppress(Dropped):
             yield None
             while True:
-                for event in await reader.more(FOLLOW_S):
+                for event in await watch.more(FOLLOW_S):
                     if change := await self.change(event):
                         yield change
 

@@ -16,7 +16,7 @@ from server.records import Call, Records
 from server.undoing import undo_plan
 from tools.calls import Caller, Outcome, Progress, State
 from tools.errors import Code, ToolError
-from tools.holdings import CallRecord, Directory, Moment
+from tools.holdings import Advance, CallRecord, Directory, Moment
 from tools.plan import Plan
 
 MOST_MOMENTS = 200
@@ -63,7 +63,13 @@ class Decisions:
 
     async def get(self, id: str) -> CallRecord:
         call = await self.call(id)
-        more = {"may": await self._may(call), "timeline": await self._timeline(call)}
+        more: dict[str, Any] = {
+            "may": await self._may(call),
+            "timeline": await self._timeline(call),
+        }
+        if line := self.carrier.lines.get(call.id):
+            message, done, of = line
+            more["progress"] = Advance(message=message, done=done, of=of)
         return call.record().model_copy(update=more)
 
     async def wait(self, id: str, timeout_s: float, progress: Progress | None) -> CallRecord:

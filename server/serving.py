@@ -13,6 +13,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from server.events import WIRE
 from tools.errors import Code, ToolError
 
 BACKLOG = 2048
@@ -34,13 +35,15 @@ class _Server(uvicorn.Server):
 
 class Protocol(H11Protocol):
     """Whoever connects and says nothing, or says it a byte at a time, is not waited for: there are
-    only so many connections."""
+    only so many connections. The connection is handed on: what is told to a thousand at once does
+    not go through all layers for each of them."""
 
     _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._late = self.loop.call_later(REQUEST_S, transport.close)
+        self.app_state = {**self.app_state, WIRE: transport}
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -110,6 +113,7 @@ async def served(
         proxy_headers=False,
         server_header=False,
         ws=_websocket,  # type: ignore[arg-type]  # called as a class is
+        ws_per_message_deflate=False,  # what is sent is small, and made once for many
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=round(grace_s + LEEWAY_S),
         **{"http": Protocol, **(tls or {})},

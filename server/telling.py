@@ -1,4 +1,4 @@
-"""What is told live: calls as they change, recommendations, and what tenants use."""
+"""What is told live: calls as they change and go on, recommendations, and what tenants use."""
 
 import asyncio
 from collections import OrderedDict
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from server.carrier import Line
 from server.events import Hub
 from server.masking import mask
 from server.records import Call, Records
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+PROGRESS_EVERY_S = 1.0
 METRICS_EVERY_S = 5.0
 METRICS_OVER_S = 60.0
 MOST_KNOWN = 2000
+ADVANCED = ("id", "tool", "title", "summary", "state", "tenant")
 TAKEN_ALONG = ("decided_by", "reason", "undone_by")
 
 
@@ -31,17 +34,25 @@ class Teller:
     that moves on need not be read for it."""
 
     def __init__(
-        self, hub: Hub, records: Records, tenants: Directory, measures: "Measures | None"
+        self,
+        hub: Hub,
+        records: Records,
+        tenants: Directory,
+        measures: "Measures | None",
+        lines: Mapping[str, Line],
     ) -> None:
+        """`lines` has how far each call is that is being carried out."""
         self._hub = hub
         self._records = records
         self._tenants = tenants
         self._measures = measures
+        self._lines = lines
         self._known: OrderedDict[str, tuple[dict[str, Any], str]] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         self._records.added, self._records.moved = self.added, self.moved
+        self._spawn(self._follow_lines())
         if self._measures:
             self._spawn(self._measure(self._measures))
 
@@ -76,8 +87,29 @@ class Teller:
 
     def _tell(self, id: str) -> None:
         brief, uid = self._known[id]
+        self._publish("call", brief, brief, uid)
+
+    def _publish(
+        self, kind: str, data: Mapping[str, Any], brief: Mapping[str, Any], uid: str
+    ) -> None:
         about = {"tenant": brief["tenant"], "tenant_uid": uid, "person": brief["person"]}
-        self._hub.publish("call", brief, **about)
+        self._hub.publish(kind, data, **about)
+
+    async def _follow_lines(self) -> None:
+        """How far the calls are that take longer than a moment, as long as somebody follows it."""
+        told: dict[str, Line] = {}
+        while True:
+            await asyncio.sleep(PROGRESS_EVERY_S)
+            lines = dict(self._lines) if self._hub.wanted("progress") else {}
+            told = {id: line for id, line in told.items() if id in lines}
+            for id in [id for id, line in lines.items() if told.get(id) != line]:
+                if id not in self._known:
+                    self._spawn(self._look_up(id))
+                    continue
+                told[id] = text, done, of = lines[id]
+                brief, uid = self._known[id]
+                more = {"message": mask(text), "done": done, "of": of}
+                self._publish("progress", {k: brief[k] for k in ADVANCED} | more, brief, uid)
 
     # ---- recommendations, metrics
 

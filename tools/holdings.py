@@ -41,6 +41,15 @@ class Moment(BaseModel):
     what: str = ""
 
 
+class Advance(BaseModel):
+    """How far a call is that is being carried out: what happens now, and how many of its changes
+    have taken effect."""
+
+    message: str
+    done: float
+    of: float
+
+
 class CallRecord(BaseModel):
     """A call as the journal has it, and what the caller (a person) may do about it: of a list,
     only of those that wait."""
@@ -62,6 +71,7 @@ class CallRecord(BaseModel):
     outcome: Outcome
     may: list[Literal["approve", "confirm", "reject", "undo", "retry"]] = []
     timeline: list[Moment] = []
+    progress: Advance | None = None
 
 
 class Calls(Protocol):

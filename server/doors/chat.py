@@ -167,21 +167,21 @@ class ChatDoor:
         self._chat.followed = True
         talks = self._chat.conversations.ready
         try:
-            with self._chat.listen() as reader:
-                yield line({"listens": talks and talks.model_dump(mode="json")})
-                beat = time.monotonic() + BEAT_S
-                while True:
-                    events = await reader.more(max(0.0, beat - time.monotonic()))
-                    await self._let_in(request)
-                    for event in [event for event in events if await self._told(event)]:
-                        change = await self._chat.change(event)
-                        if isinstance(change, str):
-                            yield line({"call": change})
-                        elif change:
-                            yield line({"alert": change.model_dump(mode="json")})
-                    if time.monotonic() >= beat:
-                        beat = time.monotonic() + BEAT_S
-                        yield line({})
+            watch = self._chat.listen()
+            yield line({"listens": talks and talks.model_dump(mode="json")})
+            beat = time.monotonic() + BEAT_S
+            while True:
+                events = await watch.more(max(0.0, beat - time.monotonic()))
+                await self._let_in(request)
+                for event in [event for event in events if await self._told(event)]:
+                    change = await self._chat.change(event)
+                    if isinstance(change, str):
+                        yield line({"call": change})
+                    elif change:
+                        yield line({"alert": change.model_dump(mode="json")})
+                if time.monotonic() >= beat:
+                    beat = time.monotonic() + BEAT_S
+                    yield line({})
         except Dropped:
             return
         except ToolError as error:

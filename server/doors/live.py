@@ -6,19 +6,20 @@ log is followed; docs/live.md has what is told.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+import random
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import Response, StreamingResponse
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from server.doors.http import problem
 from server.doors.rest.inside import Inside, caller_of
-from server.events import KINDS, Dropped, Event, Subscription
+from server.events import BEAT, KINDS, TOO_SLOW, WIRE, Event, Reader
 from tools.calls import Caller, Gate, Problem
 from tools.errors import Code, ToolError
 
@@ -30,6 +31,11 @@ FIRST_S = 1.0
 AGAIN_MS = 2000
 TRY_AGAIN_LATER, INVALID = 1013, 4400
 MOST_MESSAGE = 16_384
+HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+]
 
 
 class Job(BaseModel):
@@ -82,26 +88,73 @@ def _in_query(connection: HTTPConnection) -> Wanted:
     return wanted(given | query)
 
 
-async def told(
-    inside: Inside, connection: HTTPConnection, subscription: Subscription
-) -> AsyncGenerator[list[Event], None]:
-    """What there is to tell, and nothing where it is time for a sign of life. With each of those
-    it is asked anew who reads, and what they may see."""
-    loop = asyncio.get_running_loop()
-    beat = loop.time() + BEAT_S
-    with subscription:
-        while True:
-            try:
-                found = await subscription.more(max(0.0, beat - loop.time()))
-                if loop.time() >= beat:
-                    beat = loop.time() + BEAT_S
-                    subscription.caller = await caller_of(inside, connection)
-                    yield list(found)
-                elif found:
-                    yield list(found)
-            except (Dropped, ToolError) as reason:
-                yield [Event("", "dropped", {"reason": str(reason)})]
-                return
+class Line(Protocol):
+    """One connection, whatever it speaks."""
+
+    async def say(self, event: Event) -> None: ...
+
+    async def bye(self, reason: str) -> None: ...
+
+    async def gone(self) -> None:
+        """Until the client leaves. What it says until then is heard and means nothing."""
+        ...
+
+
+async def follow(
+    inside: Inside, connection: HTTPConnection, reader: Reader, job: Job | None, line: Line
+) -> None:
+    """Until the client leaves, or is told why it ends. With each sign of life it is asked anew who
+    reads, and what they may see."""
+    leaving = asyncio.create_task(line.gone())
+    tasks = [leaving]
+    try:
+        for event in reader.first:
+            await line.say(event)
+        with reader:
+            if job:
+                tasks.append(asyncio.create_task(_log(inside.gate, reader, job, line)))
+            reason = await _listened(inside, connection, reader, leaving)
+        try:
+            async with asyncio.timeout(STALL_S):
+                await (line.bye(reason) if reason else leaving)
+        except TimeoutError:
+            reader.wire.abort()
+            await leaving
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _listened(
+    inside: Inside, connection: HTTPConnection, reader: Reader, leaving: "asyncio.Task[None]"
+) -> str:
+    """Until it ends: the reason, or nothing where the client left."""
+    ends: set[asyncio.Future[Any]] = {leaving, reader.over}
+    while True:
+        # Not all of those at once who came at once.
+        beat = BEAT_S * random.uniform(0.7, 1)  # noqa: S311  it is no secret
+        await asyncio.wait(ends, timeout=beat, return_when=asyncio.FIRST_COMPLETED)
+        if leaving.done():
+            return ""
+        if reader.over.done():
+            return reader.over.result()
+        if reason := await _ask_anew(inside, connection, reader):
+            return reason
+
+
+async def _ask_anew(inside: Inside, connection: HTTPConnection, reader: Reader) -> str:
+    """Why it ends, if it does; else a sign of life."""
+    try:
+        reader.is_now(await caller_of(inside, connection))
+    except ToolError as error:
+        if error.code is not Code.RESOURCE_EXHAUSTED:  # who may ask no more now, may still listen
+            return str(error)
+    if reader.free:
+        reader.hand(reader.spell([Event(reader.position, BEAT, {})]))
+    elif reader.silent_s > STALL_S:
+        return TOO_SLOW
+    return ""
 
 
 async def log_of(gate: Gate, caller: Caller, job: Job) -> AsyncGenerator[Event, None]:
@@ -116,71 +169,76 @@ async def log_of(gate: Gate, caller: Caller, job: Job) -> AsyncGenerator[Event, 
         yield Event("", "log", about | {"error": problem})
 
 
-async def _together(
-    inside: Inside, connection: HTTPConnection, subscription: Subscription, job: Job | None
-) -> AsyncGenerator[list[Event], None]:
-    """Events, and between them a log that is followed."""
-    if job is None:
-        async for events in told(inside, connection, subscription):
-            yield events
-        return
-    queue: asyncio.Queue[list[Event]] = asyncio.Queue(1)
-
-    async def pump(source: AsyncGenerator[Any, None]) -> None:
-        async with aclosing(source) as several:
-            async for one in several:
-                await queue.put(one if isinstance(one, list) else [one])
-
-    sources = (
-        told(inside, connection, subscription),
-        log_of(inside.gate, subscription.caller, job),
-    )
-    tasks = [asyncio.create_task(pump(source)) for source in sources]
-    try:
-        while not (tasks[0].done() and queue.empty()):
-            yield await queue.get()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+async def _log(gate: Gate, reader: Reader, job: Job, line: Line) -> None:
+    async with aclosing(log_of(gate, reader.caller, job)) as log:
+        async for event in log:
+            await line.say(event)
+            reader.took()
 
 
 # ---- server-sent events
 
 
-class _Stream(StreamingResponse):
-    """One that does not wait for ever for a reader who takes nothing."""
-
-    async def stream_response(self, send: Send) -> None:
-        loop = asyncio.get_running_loop()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(STALL_S) as limit:
-
-                async def in_time(message: Any) -> None:
-                    await send(message)
-                    # Not with each: to move a timer costs as much as to tell an event.
-                    if (end := loop.time() + STALL_S) - (limit.when() or 0) > BEAT_S / 2:
-                        limit.reschedule(end)
-
-                await super().stream_response(in_time)
+def plain(events: Sequence[Event]) -> bytes:
+    return b"".join(event.lines for event in events)
 
 
-async def events(inside: Inside, request: Request) -> Response:
-    caller = await caller_of(inside, request)
-    asked = _in_query(request)
-    assert inside.events is not None
-    subscription = Subscription(inside.events, caller, asked.types, asked.last_event_id)
+def chunk(events: Sequence[Event]) -> bytes:
+    """As HTTP/1.1 has a body whose length is not known."""
+    lines = plain(events)
+    return b"%x\r\n%b\r\n" % (len(lines), lines)
 
-    async def body() -> AsyncIterator[bytes]:
-        yield f"retry: {AGAIN_MS}\nid: {subscription.position}\n\n".encode()
-        several = _together(inside, request, subscription, asked.follow)
-        async with aclosing(several):
-            async for found in several:
-                beat = f"id: {subscription.position}\n: \n\n".encode()
-                yield b"".join(event.lines for event in found) or beat
 
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return _Stream(body(), 200, headers, "text/event-stream")
+@dataclass
+class _Stream:
+    send: Send
+    receive: Receive
+
+    async def body(self, data: bytes, more: bool = True) -> None:
+        await self.send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def say(self, event: Event) -> None:
+        await self.body(event.lines)
+
+    async def bye(self, reason: str) -> None:
+        await self.body(_dropped(reason).lines, more=False)
+
+    async def gone(self) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+
+@dataclass
+class Events:
+    """An ASGI application: the framework's streams would put a dozen layers under each event."""
+
+    inside: Inside
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        caller = await caller_of(self.inside, request)
+        asked = _in_query(request)
+        assert self.inside.events is not None
+        spell = plain if scope["http_version"] == "1.0" else chunk
+        reader = Reader(
+            self.inside.events, caller, asked.types, asked.last_event_id, spell, _wire(scope)
+        )
+        stream = _Stream(send, receive)
+        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        if request.method == "HEAD":
+            await stream.body(b"", more=False)
+            return
+        await stream.body(f"retry: {AGAIN_MS}\nid: {reader.position}\n\n".encode())
+        await follow(self.inside, request, reader, asked.follow, stream)
+
+
+def _wire(scope: Scope) -> asyncio.WriteTransport:
+    wire: asyncio.WriteTransport = scope["state"][WIRE]
+    return wire
+
+
+def _dropped(reason: str) -> Event:
+    return Event("", "dropped", {"reason": reason})
 
 
 # ---- WebSocket
@@ -206,37 +264,34 @@ async def websocket(inside: Inside, socket: WebSocket) -> None:
     except WebSocketDisconnect:
         return
     since = asked.last_event_id or begun
-    subscription = Subscription(inside.events, caller, asked.types, since)
-    telling = asyncio.create_task(_tell(inside, socket, subscription, asked.follow))
-    leaving = asyncio.create_task(_left(socket))
-    try:
-        await asyncio.wait((telling, leaving), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (telling, leaving):
-            task.cancel()
-        await asyncio.gather(telling, leaving, return_exceptions=True)
+    wire = _wire(socket.scope)
+    reader = Reader(inside.events, caller, asked.types, since, frames, wire)
+    with suppress(WebSocketDisconnect):
+        await socket.send_text(Event(reader.position, "hello", {}).message)
+        await follow(inside, socket, reader, asked.follow, _Socket(socket))
 
 
-async def _tell(
-    inside: Inside, socket: WebSocket, subscription: Subscription, job: Job | None
-) -> None:
-    hello = {"event": "hello", "id": subscription.position, "data": {}}
-    with suppress(TimeoutError, WebSocketDisconnect):
-        await _sent(socket, json.dumps(hello))
-        async for found in _together(inside, socket, subscription, job):
-            for event in found:
-                await _sent(socket, event.message)
-                if event.kind == "dropped":
-                    await socket.close(TRY_AGAIN_LATER, _short(str(event.data["reason"])))
-                    return
-            if not found:
-                beat = {"event": "heartbeat", "id": subscription.position, "data": {}}
-                await _sent(socket, json.dumps(beat))
+def frames(events: Sequence[Event]) -> bytes:
+    from websockets.frames import Frame, Opcode
+
+    messages = (Frame(Opcode.TEXT, event.message.encode()) for event in events)
+    return b"".join(message.serialize(mask=False) for message in messages)
 
 
-async def _sent(socket: WebSocket, text: str) -> None:
-    async with asyncio.timeout(STALL_S):
-        await socket.send_text(text)
+@dataclass
+class _Socket:
+    socket: WebSocket
+
+    async def say(self, event: Event) -> None:
+        await self.socket.send_text(event.message)
+
+    async def bye(self, reason: str) -> None:
+        await self.say(_dropped(reason))
+        await self.socket.close(TRY_AGAIN_LATER, _short(reason))
+
+    async def gone(self) -> None:
+        while (await self.socket.receive())["type"] != "websocket.disconnect":
+            pass
 
 
 async def _first(socket: WebSocket) -> Mapping[str, Any] | None:
@@ -255,12 +310,6 @@ async def _first(socket: WebSocket) -> Mapping[str, Any] | None:
     if not isinstance(given, dict):
         raise _unfit("The message is to be a JSON object")
     return given
-
-
-async def _left(socket: WebSocket) -> None:
-    """Until the client goes. What else it says is heard and means nothing."""
-    while (await socket.receive())["type"] != "websocket.disconnect":
-        pass
 
 
 def _short(reason: str) -> str:

@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.responses import JSONResponse, Response
-from starlette.routing import WebSocketRoute
+from starlette.routing import Route, WebSocketRoute
 
 from server.doors import live
 from server.doors.http import broken, problem, too_large
@@ -64,8 +64,9 @@ def rest_app(inside: Inside) -> FastAPI:
 
     app.add_route("/api/v1/tools/{name}", partial(call_tool, inside), ["POST"])
     if inside.events:
-        app.add_route("/api/v1/events", partial(live.events, inside), ["GET"])
-        app.router.routes.append(WebSocketRoute("/ws", partial(live.websocket, inside)))
+        followed = WebSocketRoute("/ws", partial(live.websocket, inside))
+        streamed = Route("/api/v1/events", live.Events(inside), methods=["GET"])
+        app.router.routes.extend((streamed, followed))
     for one in PAGES:
         app.add_route(one.path, partial(one.serve, inside), [one.method])
     return app

@@ -89,6 +89,10 @@ function listen() {
   for (const name of ["call", "recommendation", "metrics"]) {
     events.addEventListener(name, () => follows(name) && refreshSoon());
   }
+  events.addEventListener("progress", (event) => {
+    const { id } = JSON.parse(event.data);
+    if (parts().some((part) => part.dataset.call === id)) refreshSoon();
+  });
   for (const name of ["reset", "dropped"]) events.addEventListener(name, refreshSoon);
 }
 
