@@ -2,7 +2,7 @@
 time, a day at a time, and each piece for good as soon as it is there."""
 
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -112,7 +112,8 @@ class _Reader:
         self.there: list[Query] = []
         # What has failed, or came with a warning: until where its mark stays, and why.
         self.held: dict[tuple[str, int], tuple[float, str]] = {}
-        self.steps = int(DAY / STEP)
+        # How long a piece of each query may be: what was too much once is not tried again.
+        self.steps: defaultdict[str, int] = defaultdict(lambda: int(DAY / STEP))
         self.slow = 0
         self.gone = threading.Event()
 
@@ -245,7 +246,7 @@ class _Reader:
         """A piece, in halves where the server will not load the whole of it: halves of the time
         down to an hour, then of the namespaces."""
         steps = round((end - start) / STEP)
-        if steps > self.steps:  # what was too much once is not tried again
+        if steps > self.steps[query.name]:
             middle = start + steps // 2 * STEP
             return [
                 *self._answers(query, namespaces, start, middle),
@@ -260,7 +261,7 @@ class _Reader:
             if self.slow >= SLOW_MOST:
                 raise Away(error.message, error.hint, passing=True) from None
             if steps > LEAST_STEPS:
-                self.steps = max(LEAST_STEPS, steps // 2)
+                self.steps[query.name] = max(LEAST_STEPS, steps // 2)
                 return self._answers(query, namespaces, start, end)
             if len(namespaces) > 1:
                 names = sorted(namespaces)

@@ -258,6 +258,19 @@ def ranges(asked: Asked, metric: str) -> bool:
     return asked.path.endswith("query_range") and metric in asked.expr
 
 
+def test_what_is_too_much_of_one_metric_is_no_reason_to_ask_for_others_bit_by_bit(
+    server: StandIn, history: History
+) -> None:
+    reading(server, History())
+    usual = sum(ranges(asked, "cpu_usage") for asked in server.asked)
+    server.asked.clear()
+    much = told(422, "execution", "query processing would load too many samples into memory")
+    server.fault = lambda asked: much if ranges(asked, "memory_working_set") else None
+    run = reading(server, history)
+    assert run.status == "partial"
+    assert sum(ranges(asked, "cpu_usage") for asked in server.asked) == usual
+
+
 def test_with_prometheus_away_what_is_known_stays(history: History) -> None:
     with StandIn() as server:
         assert reading(server, history).status == "whole"
