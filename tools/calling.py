@@ -21,7 +21,7 @@ class CallName(Arguments):
 
 
 class CallFilter(Arguments):
-    state: str = Field("", max_length=32, description="one state, or waiting")
+    state: str = Field("", max_length=32, description="one state, waiting or decided")
     tenant: str = Field("", max_length=63)
     tool: str = Field("", max_length=64)
     limit: int = Field(20, ge=1, le=200)

@@ -18,7 +18,7 @@ async def now(visit: Visit) -> dict[str, Any]:
     health, waiting, recent, advised, ailing, alerts = await asyncio.gather(
         _health(visit),
         visit.waiting(),
-        visit.find("call_list", limit=RECENT),
+        visit.find("call_list", state="decided", limit=RECENT),
         visit.find("recommendation_list", limit=5),
         visit.find("workload_list", only_unhealthy=True, limit=5, **_tenant_of(visit)),
         visit.find("alert_list", status="firing", limit=5),
@@ -132,7 +132,7 @@ async def tenant(visit: Visit) -> dict[str, Any]:
         visit.find("job_list", tenant=name, limit=RECENT),
         visit.find("instance_list", tenant=name, limit=50),
         visit.find("recommendation_list", tenant=name, limit=5),
-        visit.find("call_list", tenant=name, limit=RECENT),
+        visit.find("call_list", tenant=name, state="decided", limit=RECENT),
     )
     return {
         "one": one,
@@ -181,9 +181,10 @@ async def jobs(visit: Visit) -> dict[str, Any]:
     return {
         "rows": rows,
         "names": names,
+        "runs_in": [name for name in names if visit.may("job_create", name)],
         "picked": picked,
         "left_out": 0 if picked else len(names) - len(wanted),
-        "errors": [of.error for of in found if of.error],
+        "errors": [of.error for of in (known, *found) if of.error],
     }
 
 
@@ -195,6 +196,8 @@ async def job(visit: Visit) -> dict[str, Any]:
 
 async def audit(visit: Visit) -> dict[str, Any]:
     picked = audit_filter(visit)
+    if "type" not in visit.request.query_params:
+        picked["type"] = "changes"  # reads are many
     found = await visit.find("audit_list", **picked, limit=100, next=visit.query("next"))
     return {"found": found, "picked": picked}
 

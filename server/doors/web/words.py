@@ -50,14 +50,14 @@ HOWS = {
 # What a button says of a call that will not go ahead at once, by what would become of it.
 FATES = {
     "ahead": "",
-    "confirmed": Markup(" <small>waits for confirmation</small>"),
-    "approved": Markup(" <small>waits for approval</small>"),
+    "confirmed": Markup(" <small>· needs confirmation</small>"),
+    "approved": Markup(" <small>· needs approval</small>"),
 }
 DOORS = {"web": "this page", "mcp": "MCP", "cli": "the command line", "rest": "REST",
          "slack": "Slack", "internal": "Pilothouse itself"}  # fmt: skip
 QUOTAS = {
-    "requests.cpu": "CPU requested", "requests.memory": "memory requested",
-    "limits.cpu": "CPU limit", "limits.memory": "memory limit", "pods": "pods",
+    "requests.cpu": "CPU requested, cores", "requests.memory": "memory requested",
+    "limits.cpu": "CPU limit, cores", "limits.memory": "memory limit", "pods": "pods",
     "count/jobs.batch": "jobs", "services.loadbalancers": "load balancers",
 }  # fmt: skip
 CURRENCIES = {"USD": "$", "EUR": "€", "GBP": "£", "": "$"}
@@ -118,6 +118,18 @@ def seconds(amount: float) -> str:
     return f"{amount / 3600:.1f} h" if amount < 2 * 86_400 else f"{amount / 86_400:.3g} days"
 
 
+def amount(name: str, much: Any) -> str:
+    """Of a quota, with its unit."""
+    from tools.backends.kubernetes.quantities import number
+
+    known = number(much)
+    if known is None:
+        return str(much)
+    if name.endswith("cpu"):
+        return f"{float(known):.3g}"
+    return bytes_(float(known)) if name.endswith("memory") else f"{float(known):g}"
+
+
 def share(used: Any, hard: Any) -> float:
     """Of a quota, in percent."""
     from tools.backends.kubernetes.quantities import number
@@ -146,5 +158,5 @@ FILTERS = {
     "when": when, "money": money, "percent": percent, "state": state, "tone": tone,
     "value": value, "cores": cores, "bytes": bytes_, "seconds": seconds,
 }  # fmt: skip
-GLOBALS = {"share": share, "line": line, "peak": peak, "UNDOES": UNDOES, "HOWS": HOWS,
-           "DOORS": DOORS, "FATES": FATES, "QUOTAS": QUOTAS}  # fmt: skip
+GLOBALS = {"amount": amount, "share": share, "line": line, "peak": peak, "UNDOES": UNDOES,
+           "HOWS": HOWS, "DOORS": DOORS, "FATES": FATES, "QUOTAS": QUOTAS}  # fmt: skip

@@ -54,6 +54,7 @@ async function refresh() {
     let changed = false;
     for (const old of parts()) {
       const fresh = shown.getElementById(old.id);
+      if (!fresh && old.id === "problem") { location.reload(); return; } // it answers again
       if (!fresh || inUse(old)) continue;
       const before = bare(old), copy = document.importNode(fresh, true);
       localTimes(copy);
@@ -106,12 +107,31 @@ function keepUp() {
 
 // ---- logs
 
+function wanted(log, line) {
+  const words = document.querySelector(`[data-grep="${log.id}"]`)?.value.toLowerCase();
+  return !words || line.toLowerCase().includes(words);
+}
+
+document.addEventListener("input", (event) => {
+  const log = document.getElementById(event.target.dataset?.grep || "");
+  if (!log) return;
+  if (!log.children.length) log.replaceChildren(...log.textContent.split(/(?<=\n)/).map((line) => Object.assign(document.createElement("span"), { textContent: line })));
+  for (const line of log.children) line.hidden = !wanted(log, line.textContent);
+});
+
 async function follow(log) {
   const near = () => log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+  let length = 0;
   const add = (text) => {
     const stay = near();
-    log.append(text);
-    while (log.textContent.length > MOST_LOG) log.firstChild.remove();
+    for (const line of text.split(/(?<=\n)/)) {
+      const shown = document.createElement("span");
+      shown.textContent = line;
+      shown.hidden = !wanted(log, line);
+      log.append(shown);
+      length += line.length;
+    }
+    for (; length > MOST_LOG; log.firstChild.remove()) length -= log.firstChild.textContent.length;
     if (stay) log.scrollTop = log.scrollHeight;
   };
   log.textContent = "";
@@ -160,6 +180,7 @@ document.addEventListener("change", (event) => {
 document.addEventListener("error", (event) => event.target.closest?.(".shot")?.remove(), true);
 
 localTimes(document);
+document.querySelector("nav a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 document.querySelectorAll("[data-follow]").forEach(follow);
 document.querySelector(".preview, form .problem")?.scrollIntoView({ block: "nearest" });
 document.addEventListener("visibilitychange", () => { listen(); if (!document.hidden) refreshSoon(); });

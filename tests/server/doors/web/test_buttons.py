@@ -113,3 +113,43 @@ async def promised(call: Any, who: str) -> float:
         by_strategy[name] = by_strategy.get(name, 0) + one.get("monthly", 0)
     assert figures == pytest.approx(sum(max(v, 0) for v in by_strategy.values()), abs=0.1)
     return float(figures)
+
+
+async def test_while_a_cluster_is_away_what_waits_is_shown_without_its_buttons(
+    demo: Demo, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tools.errors import Code, ToolError
+
+    asked = await call("olivia", "tenant_create", name="bream", plan="free")
+    gone = ToolError(Code.UNAVAILABLE, "Cluster default does not answer.", "Wait.")
+
+    async def away(name: str) -> None:
+        raise gone
+
+    async with visitor(demo, "oscar") as client:
+        assert 'value="call_approve"' in (await client.get("/approvals")).text
+        restart = await call("copilot", "workload_restart", tenant="acme", name="web")
+        monkeypatch.setattr(demo.app.local_gate.admission.tenants, "find", away)
+        for path in ("/approvals", f"/calls/{restart['call_id']}"):
+            page = await client.get(path)
+            assert page.status_code == 200
+            assert "Restart Deployment web" in page.text
+        jobs = (await client.get("/jobs")).text
+        assert "does not answer" in jobs
+        assert "No job ran" not in jobs
+        monkeypatch.undo()
+        for id in (asked["call_id"], restart["call_id"]):
+            await call("olivia", "call_reject", id=id, reason="a test")
+
+
+async def test_what_is_frozen_is_said_on_every_page_and_resumed_there(demo: Demo) -> None:
+    async with visitor(demo, "olivia") as client, visitor(demo, "vera") as viewer:
+        form = {"csrf": secret(await client.get("/")), "tool": "calls_freeze"}
+        await client.post("/", data=form | {"a.reason": "a fire drill"})
+        for path in ("/", "/tenants"):
+            assert "olivia: a fire drill" in (await client.get(path)).text
+        seen = (await viewer.get("/tenants")).text
+        assert "a fire drill" in seen
+        assert "calls_resume" not in seen
+        await client.post("/", data=form | {"tool": "calls_resume"})
+        assert "a fire drill" not in (await client.get("/")).text
