@@ -61,10 +61,10 @@ async def test_a_button_says_that_what_it_asks_for_will_wait(
         return page.split('id="restart"')[1].split("</form>")[0].split("<button>")[1]
 
     async with visitor(demo, "ada") as client:
-        assert "waits" not in button((await client.get(WEB)).text)
+        assert "needs" not in button((await client.get(WEB)).text)
         decree(NOBODY_RESTARTS_ALONE)
         page = await client.get(WEB)
-        assert "waits for approval" in button(page.text)
+        assert "needs approval" in button(page.text)
         form = {"csrf": secret(page), "form": "restart", "tool": "workload_restart"}
         form |= {"a.tenant": "acme", "a.kind": "Deployment", "a.name": "web"}
         preview = (await client.post(WEB, data=form | {"preview": "1"})).text
