@@ -14,7 +14,7 @@ import sqlalchemy as sa
 import structlog
 
 from server import anchors, chain
-from server.journal import Journal, audit, calls, inserted
+from server.journal import Journal, audit, calls, insert
 from tools.calls import Caller, Outcome, Problem, State
 from tools.errors import ToolError
 
@@ -195,7 +195,7 @@ def _append(connection: sa.Connection, lines: Sequence[Mapping[str, Any]]) -> tu
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text("lock table audit in share row exclusive mode"))
     records = list(chain.linked(lines, *head(connection)))
-    connection.execute(inserted(audit, records))
+    insert(connection, audit, records)
     return records[-1]["seq"], records[-1]["hash"]
 
 

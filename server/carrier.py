@@ -44,8 +44,8 @@ class Carrier:
     """Carries calls out, one task each.
 
     `reach` says with which rights, and raises `ToolError` when the requester may no longer do it.
-    `outcome` adds to a call's answer what is known only at its end; `ended` is told of each call
-    that came to its end. `lines` has how far each is.
+    `outcome` adds to a call's answer what is known only at its end. Of each call that came to its
+    end, `noted` puts on record how, and `ended` is told. `lines` has how far each is.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Carrier:
         ledger: Ledger,
         reach: Callable[[Call], Awaitable[Reach]],
         outcome: Callable[[Plan], Awaitable[dict[str, Any]]],
+        noted: Callable[[Call], Awaitable[None]],
         ended: Callable[[Call], None],
     ) -> None:
         self.records = records
@@ -62,6 +63,7 @@ class Carrier:
         self.ledger = ledger
         self._reach = reach
         self._outcome = outcome
+        self._noted = noted
         self._ended = ended
         self._tasks: dict[str, asyncio.Task[Call | None]] = {}
         self.lines: dict[str, Line] = {}
@@ -169,7 +171,9 @@ class Carrier:
         result = None
         if call.plan and state is State.SUCCEEDED:
             result = call.plan.result | await self._outcome(call.plan)
-        moved = await self.records.move(
+        over = call.model_copy(update={"state": state, "error": problem, "result": result})
+        told = state == call.state == State.UNKNOWN  # before
+        ends = self.records.move(
             call.id,
             [State.RUNNING],
             state,
@@ -177,6 +181,8 @@ class Carrier:
             error=problem,
             result=result,
         )
+        # Side by side, which makes them one transaction.
+        moved, _ = await asyncio.gather(ends, _nothing() if told else self._noted(over))
         if call.undoes:
             if state is State.SUCCEEDED:
                 await self.records.move(
@@ -184,8 +190,7 @@ class Carrier:
                 )
             elif state is not State.UNKNOWN and state is not State.STUCK:
                 await self.records.move(call.undoes, [State.UNDOING], State.SUCCEEDED)
-        over = call.model_copy(update={"state": state, "error": problem, "result": result})
-        if (state, call.state) != (State.UNKNOWN, State.UNKNOWN):  # else it was told already
+        if not told:
             self._ended(over)
         return over if moved else None
 
@@ -206,7 +211,9 @@ class Carrier:
         )
         for call in late:
             if await self.records.move(call.id, waiting, State.EXPIRED):
-                self._ended(call.model_copy(update={"state": State.EXPIRED}))
+                over = call.model_copy(update={"state": State.EXPIRED})
+                await self._noted(over)
+                self._ended(over)
         for call in await self.records.in_states(State.UNKNOWN):
             if await self.records.move(call.id, [State.UNKNOWN], State.RUNNING, error=None):
                 self.begin(call)
@@ -246,6 +253,10 @@ def _moved(moved: list[tuple[Change, Seen]]) -> ToolError:
         + "; ".join(say(c, s) for c, s in moved[:5]),
         "Ask again: it is planned anew from what is there now.",
     )
+
+
+async def _nothing() -> None:
+    pass
 
 
 async def _relay(lines: "asyncio.Queue[Line]", progress: Progress) -> None:

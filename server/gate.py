@@ -113,7 +113,13 @@ class LocalGate:
         self.alerts: Incidents | None = None  # looked into through this gate
         engine.before = keeper.before
         self.carrier = Carrier(
-            records, engine, engine.ledger, self._reach_of, keeper.outcome, self._ended
+            records,
+            engine,
+            engine.ledger,
+            self._reach_of,
+            keeper.outcome,
+            self._noted,
+            self._told,
         )
         self.admission = Admission(
             policy,
@@ -476,13 +482,23 @@ class LocalGate:
         return await stands_for(caller, call.undoes or call.arguments["id"])
 
     def _ended(self, call: Call) -> None:
+        self._put_end(call)
+        self._told(call)
+
+    async def _noted(self, call: Call) -> None:
+        self._put_end(call)
+        await self.audit.flush()
+
+    def _told(self, call: Call) -> None:
         if call.plan and any(c.ref.kind == "v1/Namespace" for c in call.plan.changes):
             self.tenants.forget(call.tenant)
         if self.advisor:
             self.advisor.ended(call)
-        took = (self.records.clock() - call.created).total_seconds() * 1000
-        self._put(call.caller, call, masked(call.outcome()), took)
         self.announce(call)
+
+    def _put_end(self, call: Call) -> None:
+        took = (self.records.clock() - call.created).total_seconds() * 1000
+        self._put(call.caller, call, call.outcome(), took)
 
     def _note(
         self,

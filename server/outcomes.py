@@ -4,7 +4,7 @@ from server.admission import Asked
 from server.masking import mask, spotless
 from tools.calls import Caller, Outcome, Problem, State
 from tools.errors import Code, ToolError
-from tools.plan import Plan, Undo
+from tools.plan import Plan, Preview, Undo
 
 BROKE_DOWN = ToolError(Code.INTERNAL, "The tool broke down.", "The server's log says why.")
 
@@ -45,4 +45,12 @@ def masked(outcome: Outcome) -> Outcome:
     """The outcome as it may leave the process."""
     if spotless(outcome.model_dump_json()):
         return outcome
-    return Outcome.model_validate(mask(outcome.model_dump(mode="json")))
+    # Most of many changes have nothing to hide, and looking is many times quicker than masking.
+    rest = Outcome.model_validate(mask(outcome.model_dump(mode="json", exclude={"changes"})))
+    return rest.model_copy(update={"changes": [_masked(change) for change in outcome.changes]})
+
+
+def _masked(change: Preview) -> Preview:
+    if spotless(change.model_dump_json()):
+        return change
+    return Preview.model_validate(mask(change.model_dump(mode="json")))

@@ -30,7 +30,8 @@ async def previewed(plan: Plan, looks: Callable[[Ref], Looks]) -> tuple[Plan, li
         async with slots:
             look = looks(change.ref)
             seen = change.seen or await look.observe(change)
-            same = canonical(seen.value) == canonical(look.intended(change))
+            there = seen.value is not None or change.after is None
+            same = there and canonical(seen.value) == canonical(look.intended(change))
             return None if same else change.model_copy(update={"seen": seen})
 
     found = await asyncio.gather(*(observed(c) for c in plan.changes))

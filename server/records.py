@@ -110,7 +110,7 @@ class Records:
         row = self.journal.vault.sealed(calls, _row(call))
 
         def work(connection: sa.Connection) -> None:
-            connection.execute(sa.insert(calls).values(**row))
+            connection.execute(sa.insert(calls), row)
             if along:
                 along(connection)
 

@@ -56,6 +56,10 @@ class Cluster(Looks, Protocol):
         """The whole object, or None where there is none."""
         ...
 
+    async def there(self, ref: Ref) -> bool:
+        """Is it there? A yes is believed for a minute: for what outlives what is asked about it."""
+        ...
+
     async def list(
         self,
         kind: str,

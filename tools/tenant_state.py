@@ -182,11 +182,11 @@ async def lacking(ctx: Context, cluster: Cluster) -> list[str]:
     notes = []
     found = await asyncio.gather(
         *(
-            cluster.find(cluster.ref("rbac.authorization.k8s.io/v1/ClusterRole", name))
+            cluster.there(cluster.ref("rbac.authorization.k8s.io/v1/ClusterRole", name))
             for name in CLUSTER_ROLES
         )
     )
-    missing = [n for n, role in zip(CLUSTER_ROLES, found, strict=True) if role is None]
+    missing = [n for n, there in zip(CLUSTER_ROLES, found, strict=True) if not there]
     if missing:
         notes.append(
             f"Cluster {cluster.name} lacks the ClusterRoles {', '.join(missing)}: nobody has any "

@@ -81,11 +81,18 @@ class Engine:
         self.running.set()
 
     def first(self, plan: Plan) -> Set[str]:
-        """The changes that would be sent as soon as the plan is begun, were it begun now."""
+        """The changes that are put on record as sent with the plan itself: those that are sent as
+        soon as it is begun, were it begun now, and what is to be made inside of what it makes, of
+        which a look tells later whether it was sent."""
         if self.stopping or not self.running.is_set():
             return frozenset()
-        ready = (c.id for c in in_order(plan.changes) if not c.needs)
-        return frozenset(islice(ready, SIDE_BY_SIDE))
+        changes = in_order(plan.changes)
+        first = set(islice((c.id for c in changes if not c.needs), SIDE_BY_SIDE))
+        new: set[str] = set()
+        for change in changes:
+            if change.seen is not None and change.verb == "create" and new.issuperset(change.needs):
+                new.add(change.id)
+        return first | {change.id for change in changes if change.needs and change.id in new}
 
     @property
     def stopping(self) -> bool:
@@ -250,7 +257,8 @@ class _Run:
             # One that was cut off between its requests is there to be taken back, or sent again.
             return Step("applied", now)
 
-        ids = [i for i in steps if i in by_id]
+        # What is on record as sent and was not yet, was not made.
+        ids = [i for i in steps if i in by_id and i not in self.on_record]
         found = await asyncio.gather(*(made(i) for i in ids))
         return {i: step for i, step in zip(ids, found, strict=True) if step}
 

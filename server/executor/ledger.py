@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import sqlalchemy as sa
 
-from server.journal import Journal, inserted, steps
+from server.journal import Journal, insert, steps
 from tools.plan import Seen
 
 # In the order in which they happen to a change. `sent` without `applied` is what a crash or a lost
@@ -126,6 +126,6 @@ class Ledger:
 def _inserting(rows: list[dict[str, Any]]) -> Callable[[sa.Connection], None]:
     def write(connection: sa.Connection) -> None:
         if rows:
-            connection.execute(inserted(steps, rows))
+            insert(connection, steps, rows)
 
     return write

@@ -13,6 +13,7 @@ from tools.backends.kubernetes.connection import Connection
 from tools.backends.kubernetes.kinds import Kinds
 from tools.backends.kubernetes.refusals import DOCTOR, refusal
 from tools.errors import Code, ToolError
+from tools.plan import Ref
 
 TIMEOUT_S = 30.0
 # A read is tried this often; the waits between double from the first, with jitter.
@@ -62,8 +63,10 @@ class Api:
         self.name = name
         self.identity: Identity | None = None
         self.connection = Connection(name, kubeconfig, context)
-        # Which kinds there are is the same for all who ask.
+        # Which kinds there are is the same for all who ask; and what is there, and until when that
+        # is believed.
         self.kinds = Kinds(self)
+        self.there: dict[Ref, float] = {}
 
     def as_(self, identity: Identity | None) -> "Api":
         """The same connections with the rights of somebody else."""

@@ -1,5 +1,6 @@
 """A cluster as the tools see it: ways to look, with one caller's rights."""
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 # A log may be followed for so long; the caller can follow it again.
 FOLLOW_S = 3600.0
+BELIEVED_S = 60.0
 
 
 class KubeCluster:
@@ -43,6 +45,14 @@ class KubeCluster:
             if error.code is Code.NOT_FOUND:
                 return None
             raise
+
+    async def there(self, ref: Ref) -> bool:
+        if time.monotonic() < self.api.there.get(ref, 0):
+            return True
+        found = await self.find(ref) is not None
+        if found:
+            self.api.there[ref] = time.monotonic() + BELIEVED_S
+        return found
 
     async def list(
         self,
