@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute
 
 from chatops.alerts import Alerts
 from chatops.slack.receiving import PATH as SIGNED
-from server import anchors, copies
+from server import anchors, copies, metering
 from server.advisor import Advisor
 from server.announce import Announcer
 from server.audit import BACKUP, ROTATE, Audit
@@ -82,7 +82,7 @@ class App:
         slack = self.settings.slack
         signed = slack.inside and slack.signing_secret.get_secret_value()
         self.rates = Rates(limits, [SIGNED] if signed else [])
-        bulkhead = Bulkhead(self.local_gate, limits.concurrent)
+        bulkhead = Bulkhead(self.local_gate, limits.concurrent, self.rates.charge)
         self.gate: Gate = Counted(bulkhead, self.metrics, frozenset(catalog()))
         self.metrics.watch_tokens(self.identity.count)
         self.agent = make_agent(self.settings.chat, self.gate, self.journal, self.identity.now)
@@ -239,6 +239,7 @@ async def open_app(
     (`server/seat.py`). Raises `ToolError`."""
     check_toolsets(settings)
     policy = load_policy(settings)
+    asyncio.get_running_loop().set_task_factory(metering.task)
     async with AsyncExitStack() as stack:
         vault = Vault.open(settings.state, settings.key.get_secret_value())
         journal = await Journal.open(settings.database_url, vault)

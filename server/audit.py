@@ -136,9 +136,13 @@ class Audit:
                 return
             try:
                 self._head = await self._journal.run(lambda c: _append(c, lines))
-            except Exception:
-                log.exception("audit records not written", records=len(lines))
+            except Exception as error:
                 self._held.extendleft(reversed(lines))
+                if isinstance(error, ToolError):  # the disk is full
+                    log.error("audit records not written yet", records=len(lines), why=str(error))
+                else:
+                    log.exception("audit records not written yet", records=len(lines))
+                self._flush_soon()
                 return
         if self._file is None:
             return
@@ -180,7 +184,11 @@ class Audit:
             self._dropped += 1
         if len(self._held) == AT_ONCE:
             self._begin(self.flush)
-        elif self._soon is None:
+        else:
+            self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if self._soon is None:
             self._soon = asyncio.get_running_loop().call_later(EVERY_S, self._begin, self.flush)
 
     def _begin(self, work: Callable[[], Any]) -> None:

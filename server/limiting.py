@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from server.metering import metered, metering
 from server.settings import Limits
 from tools.calls import Caller, Gate, Outcome, Problem, Progress, State, ToolInfo
 from tools.errors import Code, ToolError
@@ -27,6 +28,7 @@ MOST_HELD, HELD_S = 1024, 1.0
 SOON_S = 1.0
 BURST_S = 5
 MOST_KNOWN = 10_000
+MOST_COST_S = 10.0
 SIGNING_IN = ("/api/v1/auth/", "/signin", "/register")
 
 
@@ -55,6 +57,13 @@ class Rate:
         self._empty[who] = empty + self._each_s
         return True, wait_s
 
+    def charge(self, who: str, cost_s: float) -> None:
+        """What they asked for took as much as so many seconds of asking do."""
+        more_s = min(cost_s, MOST_COST_S) - self._each_s
+        if more_s > 0:
+            now = self._clock()
+            self._empty[who] = max(self._empty.get(who, now), now) + more_s
+
 
 class Rates:
     """How often callers and addresses may ask, and sign in."""
@@ -71,11 +80,23 @@ class Rates:
         self._signing = signing and Rate(
             signing / 60, signing, "Too many sign in from your address."
         )
+        self._share = settings.share
         self._held: Counter[str] = Counter()
+        # Who asked last, and who of the others did.
+        self._last = self._other = ("", float("-inf"))
 
     async def caller(self, subject: str) -> None:
         """Returns once the caller may ask. Raises `ToolError`, late, for one who asks too often."""
+        if self._last[0] != subject:
+            self._other = self._last
+        self._last = subject, time.monotonic()
         await self._take(self._caller, subject)
+
+    def charge(self, subject: str, spent_s: float) -> None:
+        """A call took so much of the server's time. Who asks alone may have all of it."""
+        _, asked = self._last if self._last[0] != subject else self._other
+        if isinstance(self._caller, Rate) and time.monotonic() - asked < SOON_S:
+            self._caller.charge(subject, spent_s / self._share)
 
     async def address(self, address: str, method: str, path: str) -> None:
         """The same for an address, for what is asked without a caller, too. The machine itself
@@ -115,12 +136,16 @@ class Rates:
 
 
 class Bulkhead:
-    """A `Gate` in which one caller has so many calls under way, and no more."""
+    """A `Gate` in which one caller has so many calls under way, and no more, and is charged with
+    what they take of the server's time."""
 
-    def __init__(self, gate: Gate, concurrent: int) -> None:
-        """0 is as many as one likes."""
+    def __init__(
+        self, gate: Gate, concurrent: int, charge: Callable[[str, float], None] | None = None
+    ) -> None:
+        """0 is as many as one likes. `charge` is told a subject and seconds."""
         self._gate = gate
         self._most = concurrent
+        self._charge = charge
         self._under_way: Counter[str] = Counter()
 
     async def tools(self, caller: Caller) -> list[ToolInfo]:
@@ -138,8 +163,8 @@ class Bulkhead:
         progress: Progress | None = None,
     ) -> Outcome:
         try:
-            with self._place(caller):
-                return await self._gate.call(
+            with self._place(caller), metering() as spent:
+                call = self._gate.call(
                     caller,
                     tool,
                     arguments,
@@ -148,6 +173,11 @@ class Bulkhead:
                     wait_s=wait_s,
                     progress=progress,
                 )
+                try:
+                    return await metered(call, spent)  # type: ignore[arg-type]
+                finally:
+                    if self._charge:
+                        self._charge(caller.subject, spent.s)
         except ToolError as error:
             return Outcome(state=State.FAILED, tool=tool[:64], error=Problem.of(error))
 

@@ -3,7 +3,9 @@
 import asyncio
 import math
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from recommender.queries import Queries
 
 T = TypeVar("T")
+
+# Of their own: what Prometheus keeps waiting must keep nothing else.
+_threads = ThreadPoolExecutor(8, "metrics")
 
 
 class Measures:
@@ -158,7 +163,8 @@ def thinned(line: "Series", start: float, end: float, points: int) -> list[float
 async def asked(work: Callable[[], T]) -> T:
     """Do what may wait for Prometheus in a thread. Raises `ToolError` for its errors."""
     with as_tool_errors():
-        return await asyncio.to_thread(work)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(_threads, copy_context().run, work)
 
 
 @contextmanager

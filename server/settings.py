@@ -190,6 +190,13 @@ class Limits(Part):
         ge=0,
         description="requests of one caller in a second, over five; 0: as many as they like",
     )
+    share: float = Field(
+        0.25,
+        gt=0,
+        le=1,
+        description="of the server's time, what one caller may take while others ask, over five "
+        "seconds; counted where calls_per_second is",
+    )
     address_per_second: int = Field(
         200, ge=0, description="requests from one address in a second; 0: as many as it likes"
     )

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 import structlog
 
 from server.journal import Journal
+from tools.errors import ToolError
 
 Row: TypeAlias = dict[str, Any]
 log = structlog.get_logger(__name__)
@@ -108,5 +109,5 @@ class Rows:
         await asyncio.sleep(NOTED_S)
         try:
             await self.flush()
-        except Exception:
-            log.exception("the times of the last use were not written")
+        except ToolError as error:
+            log.error("the times of the last use were not written", why=str(error))

@@ -1,6 +1,7 @@
 """Limits on callers and addresses, at a served Pilothouse."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,10 +11,11 @@ from unittest import mock
 import httpx
 import pytest
 
-from server import limiting
+from server import limiting, metering
 from server.commands.serving import serving
 from server.identity import new_token
-from server.limiting import Bulkhead, Rate
+from server.limiting import Bulkhead, Rate, Rates
+from server.settings import Limits
 from tests.house import settings
 from tools.calls import Caller, Outcome, State
 from tools.errors import Code, ToolError
@@ -80,6 +82,42 @@ def test_who_has_used_up_their_burst_is_served_evenly() -> None:
     assert [rate.take("alice")[0] for _ in range(6)] == [True] * 5 + [False]
     now += 100
     assert rate.take("alice") == (True, 0.0)
+
+
+async def test_what_a_call_takes_of_the_loop_is_charged_to_who_asked_while_others_do() -> None:
+    charged: list[tuple[str, float]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(metering.task)
+
+    async def work(seconds: float) -> None:
+        end = time.thread_time() + seconds
+        while time.thread_time() < end:
+            pass
+        await asyncio.sleep(0.05)  # which is nobody's
+
+    class Works:
+        async def call(self, caller: Caller, tool: str, *_: Any, **__: Any) -> Any:
+            await asyncio.gather(work(0.02), work(0.01))
+            await work(0.01)
+            return Outcome(state=State.SUCCEEDED, tool=tool)
+
+    gate = Bulkhead(Works(), 0, lambda *told: charged.append(told))  # type: ignore[arg-type]
+    alice, bob = Caller.of("alice"), Caller.of("bob")
+    await asyncio.gather(gate.call(alice, "a_b", {}), gate.call(bob, "a_b", {}))
+    assert {who for who, _ in charged} == {"alice", "bob"}
+    assert all(0.039 <= spent < 0.06 for _, spent in charged), charged
+
+    rates = Rates(Limits(calls_per_second=10, share=0.25))
+    await rates.caller("alice")
+    rates.charge("alice", 5)  # alone, who has all of it
+    await rates.caller("bob")
+    rates.charge("alice", 1.2)  # which is 4.8 s of a quarter, and what may come in a burst is 4.9
+    took = time.monotonic()
+    await rates.caller("alice")
+    assert time.monotonic() - took < 0.05
+    rates.charge("alice", 1)
+    with mock.patch.object(limiting, "HELD_S", 0), pytest.raises(ToolError, match="too often"):
+        await rates.caller("alice")
 
 
 async def test_an_address_behind_a_proxy_that_is_trusted_is_held_back_by_itself(
