@@ -15,7 +15,7 @@ from tools.calls import Caller, Role
 from tools.errors import Code, ToolError
 from tools.holdings import AuditLine, TrailState
 
-PAGE = 10_000
+PAGE = 1000  # nobody else is served while so many are hashed
 MOST_FAULTS = 50
 SEARCHED = ("tool", "tenant", "subject", "person", "call_id", "decision", "policy", "state", "code")
 

@@ -18,9 +18,10 @@ from tools.calls import Caller
 
 CALLS, ROUNDS, SIDE_BY_SIDE = 60, 5, 64
 ME = Caller.of("")
-# What the greedy one asks for: something cheap, and what costs the most there is.
+# What the greedy one asks for: something cheap, and what takes much of the server's own time (what
+# takes the cluster's, that it shares these cores with, would be no fault of the server's).
 CHEAP: tuple[str, dict[str, Any]] = ("call_list", {})
-DEAR: tuple[str, dict[str, Any]] = ("tenant_create?preview=true", {"name": "dear", "plan": "pro"})
+DEAR: tuple[str, dict[str, Any]] = ("audit_list", {"limit": 500, "hashes": True})
 
 
 async def neighbours(here: World) -> list[Figure]:
