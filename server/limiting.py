@@ -174,7 +174,7 @@ class Bulkhead:
                     progress=progress,
                 )
                 try:
-                    return await metered(call, spent)  # type: ignore[arg-type]
+                    return await metered(call, spent)
                 finally:
                     if self._charge:
                         self._charge(caller.subject, spent.s)

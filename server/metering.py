@@ -9,7 +9,9 @@ from collections.abc import Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from time import thread_time
-from typing import Any
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
 
 
 class Spent:
@@ -32,9 +34,13 @@ def metering() -> Iterator[Spent]:
         _spent.reset(token)
 
 
-@types.coroutine
-def metered(work: Coroutine[Any, Any, Any], spent: Spent) -> Generator[Any, Any, Any]:
+async def metered(work: Coroutine[Any, Any, T], spent: Spent) -> T:
     """Awaits `work`, and adds up what its steps take."""
+    return await _steps(work, spent)
+
+
+@types.coroutine
+def _steps(work: Coroutine[Any, Any, T], spent: Spent) -> Generator[Any, Any, T]:
     sent: Any = None
     thrown: BaseException | None = None
     while True:
@@ -42,7 +48,7 @@ def metered(work: Coroutine[Any, Any, Any], spent: Spent) -> Generator[Any, Any,
         try:
             awaited = work.throw(thrown) if thrown else work.send(sent)
         except StopIteration as end:
-            return end.value
+            return cast(T, end.value)
         finally:
             spent.s += thread_time() - began
         try:
@@ -54,9 +60,5 @@ def metered(work: Coroutine[Any, Any, Any], spent: Spent) -> Generator[Any, Any,
 def task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> "asyncio.Task[Any]":
     """The factory of a loop whose tasks are metered."""
     if (spent := _spent.get()) and asyncio.iscoroutine(work):
-        work = _whole(work, spent)
+        work = metered(work, spent)
     return asyncio.Task(work, loop=loop, **options)
-
-
-async def _whole(work: Coroutine[Any, Any, Any], spent: Spent) -> Any:
-    return await metered(work, spent)
