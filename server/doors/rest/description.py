@@ -270,8 +270,8 @@ OPTIONS: list[Json] = [
 EVENTS: Json = {
     "operationId": "events",
     "summary": "What happens, as it does: server-sent events",
-    "description": "Events are `call`, `recommendation`, `metrics`, `log`, and `reset` (read all "
-    "anew) and `dropped`. The same comes through a WebSocket at `/ws`.",
+    "description": "Events are `call`, `progress`, `recommendation`, `metrics`, `log`, and `reset` "
+    "(read all anew) and `dropped`. The same comes through a WebSocket at `/ws`.",
     "tags": ["live"],
     "parameters": [
         _header("Last-Event-ID", "reads on from behind this one"),

@@ -1,8 +1,10 @@
 """Events over real sockets: server-sent, and through a WebSocket."""
 
 import asyncio
+import hashlib
 import json
 import socket
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -12,10 +14,15 @@ import aiohttp
 import httpx
 import pytest
 import pytest_asyncio
+from starlette.datastructures import URL
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
 
 from server.doors import live
 from server.doors.http import Guard
 from server.doors.rest import Inside, rest_app
+from server.doors.web import sessions
+from server.doors.web.sessions import Sessions
 from server.events import Hub
 from server.serving import listen, served
 from tools.calls import Caller, Grant, Outcome, Role, State, ToolInfo
@@ -49,11 +56,26 @@ class Logs:
         yield {"done": True, "status": "succeeded"}
 
 
+class SignedOut(set[str]):
+    """Sessions that were ended."""
+
+    async def add(self, id: str, until: float) -> None:  # type: ignore[override]
+        super().add(id)
+
+    async def add_token(self, sha256: str) -> None:
+        super().add(sha256)
+
+    async def has(self, id: str) -> bool:
+        return id in self
+
+
 @dataclass
 class Server:
     hub: Hub
     url: str
     people: dict[str, Caller]
+    sessions: Sessions
+    later_s: list[float]
 
     @asynccontextmanager
     async def sse(self, who: str, query: str = "", **headers: str) -> AsyncIterator["Reader"]:
@@ -105,6 +127,13 @@ class Reader:
                     return kind, data
         raise AssertionError("it ended")
 
+    async def event(self) -> tuple[str, Any]:
+        """The next that is no sign of life."""
+        async with asyncio.timeout(10):
+            while not (told := await self.next())[0]:
+                pass
+        return told
+
 
 async def nobody_reads(server: Server) -> None:
     async with asyncio.timeout(20):
@@ -125,13 +154,23 @@ async def shared() -> AsyncIterator[Server]:
     async def page() -> bytes:
         return b""
 
-    inside = Inside(Logs(), who, ready, page, "1", events=hub)
+    async def key() -> bytes:
+        return b"key"
+
+    async def of_token(sha256: str) -> Caller | None:
+        return people.get("ada") if sha256 == hashlib.sha256(b"ada").hexdigest() else None
+
+    later_s = [0.0]
+    over = SignedOut()
+    signed_in = Sessions(key, of_token, over, over.add_token, lambda: time.time() + sum(later_s))
+    inside = Inside(Logs(), who, ready, page, "1", events=hub, signed_in=signed_in.caller_of_api)
     listener = listen("127.0.0.1", 0)
     app = Guard(rest_app(inside), hosts=("127.0.0.1",), origins=(OK,), most_body=4096)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(served(app, listener, 1))
         stack.callback(hub.close)
-        yield Server(hub, f"http://127.0.0.1:{listener.getsockname()[1]}", people)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield Server(hub, url, people, signed_in, later_s)
 
 
 @pytest.fixture
@@ -211,14 +250,66 @@ async def test_whose_token_is_revoked_is_told_so_and_nothing_more(
         await reader.next()
         assert (await ws.receive_json(timeout=10))["event"] == "hello"
         del server.people["ada"]
-        while (told := await reader.next())[0] != "dropped":
-            assert told == ("", None)
-        assert "token" in told[1]["reason"]
+        kind, data = await reader.event()
+        assert kind == "dropped"
+        assert "token" in data["reason"]
         while (message := await ws.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT:
             last = json.loads(message.data)
         assert last["event"] == "dropped"
         assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1013)
         assert "token" in str(message.extra)
+
+
+async def test_a_session_that_is_over_ends_what_its_browser_follows(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "BEAT_S", 0.05)
+    answer, request = Response(), HTTPConnection({"type": "http", "headers": []})
+    with monkeypatch.context() as patch:
+        patch.setattr(HTTPConnection, "url", URL(server.url))
+        await server.sessions.begin(answer, request, "ada")
+    cookie = answer.headers.getlist("set-cookie")[0].partition(";")[0]
+    async with server.sse("", cookie=cookie, authorization="") as reader:
+        await reader.next()
+        server.happens(1)
+        assert await reader.event() == ("call", {"n": 1})
+        server.later_s.append(sessions.LASTS_S)
+        assert (await reader.event())[0] == "dropped"
+    server.later_s.clear()
+
+
+async def test_a_reader_over_http_1_0_is_told_the_same_without_chunks(server: Server) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        f"GET /api/v1/events HTTP/1.0\r\nHost: {host}\r\nAuthorization: Bearer ada\r\n\r\n".encode()
+    )
+    async with asyncio.timeout(10):
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"chunked" not in head
+        await reader.readuntil(b"\n\n")
+        server.happens(1)
+        told = await reader.readuntil(b"\n\n")
+    assert told == f'id: {server.hub.position}\nevent: call\ndata: {{"n":1}}\n\n'.encode()
+    writer.close()
+
+
+async def test_who_asks_too_often_may_still_listen(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "BEAT_S", 0.05)
+    refused = asyncio.Event()
+
+    async def too_often(*_: Any) -> Caller:
+        refused.set()
+        raise ToolError(Code.RESOURCE_EXHAUSTED, "You ask too often.")
+
+    async with server.sse("ada") as reader:
+        await reader.next()
+        monkeypatch.setattr(live, "caller_of", too_often)
+        await asyncio.wait_for(refused.wait(), 10)
+        server.happens(1)
+        assert await reader.event() == ("call", {"n": 1})
 
 
 @pytest.mark.parametrize("upgrade", [False, True])

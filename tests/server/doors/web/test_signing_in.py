@@ -1,6 +1,7 @@
 """Signing in, and what keeps other sites and other people out, over real sockets."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from server.demo import Demo
+from server.doors import live
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 MOST_BYTES = 60_000
@@ -132,6 +134,30 @@ async def test_who_signs_out_leaves_no_copy_of_the_session_that_works(demo: Demo
             assert (await thief.get("/")).status_code == 303
             assert (await thief.get("/api/v1/caller")).status_code == 401
         assert (await elsewhere.get("/")).status_code == 200
+
+
+async def test_an_event_source_is_let_in_by_the_cookie_and_ends_when_one_signs_out(
+    demo: Demo, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "BEAT_S", 0.2)
+    asked = {"accept": "text/event-stream", "sec-fetch-site": "same-origin"}
+    events = "/api/v1/events?types=call"
+    async with visitor(demo, "ada") as client, asyncio.timeout(30):
+        form = {"csrf": secret(await client.get("/"))}
+        async with client.stream("GET", events, headers=asked) as stream:
+            assert stream.status_code == 200
+            lines = stream.aiter_lines()
+            assert await anext(lines) == "retry: 2000"
+            made = await call("ada", "workload_restart", tenant="acme", name="web")
+            async for line in lines:
+                if line.startswith("data: "):
+                    assert json.loads(line.removeprefix("data: "))["id"] == made["call_id"]
+                    break
+            await client.post("/signout", data=form)
+            rest = [line async for line in lines if line.startswith(("event", "data"))]
+        assert rest[-2] == "event: dropped"
+        assert "A token is needed" in rest[-1]
+        assert (await client.get(events, headers=asked)).status_code == 401
 
 
 async def test_a_form_without_this_browsers_secret_does_nothing(demo: Demo) -> None:
