@@ -8,6 +8,7 @@ import os
 import signal
 import struct
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,56 @@ class Ran:
 def run(log: Path, *words: str, **variables: str) -> Ran:
     """A command to its end, in a process that is forked: a fresh one takes a second. Its exit code,
     and all that it wrote."""
+    forked = fork(log, *words, **variables)
+    forked.process.join(START_S)
+    return forked.ran()
+
+
+@dataclass
+class Forked:
+    """A command that goes on, in a process that is forked: a fresh one takes a second or two."""
+
+    process: Any
+    log: Path
+
+    @property
+    def goes_on(self) -> bool:
+        return self.process.exitcode is None
+
+    def ran(self) -> Ran:
+        assert not self.goes_on, "it did not end"
+        return Ran(self.process.exitcode, self.log.read_text())
+
+    async def until(self, holds: Callable[[], Any]) -> Any:
+        """What `holds` gives, once it is something."""
+        async with asyncio.timeout(START_S):
+            while not (found := holds()):
+                await asyncio.sleep(0.02)
+        return found
+
+    async def serving(self) -> str:
+        """The URL that a `serve` answers at."""
+
+        def said() -> str:
+            assert self.goes_on, self.log.read_text()
+            lines = self.log.read_text().splitlines() if self.log.exists() else []
+            line = next((line for line in lines if '"serving"' in line), "")
+            return json.loads(line)["mcp"].removesuffix("/mcp") if line.endswith("}") else ""
+
+        return str(await self.until(said))
+
+    async def ended(self, number: int = 0) -> Ran:
+        """Its end, told to stop by a signal or by itself."""
+        if number and self.goes_on:
+            os.kill(self.process.pid, number)
+        await self.until(lambda: not self.goes_on)
+        return self.ran()
+
+
+def fork(log: Path, *words: str, **variables: str) -> Forked:
     process = _forks.Process(target=_main, args=(str(log), words, environment(**variables)))
     process.start()
-    process.join(START_S)
-    assert process.exitcode is not None, "it did not end"
-    return Ran(process.exitcode, log.read_text())
+    return Forked(process, log)
 
 
 _forks = multiprocessing.get_context("forkserver")

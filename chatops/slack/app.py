@@ -69,13 +69,12 @@ def bolt(config: Config, desk: Desk, presses: Presses) -> "AsyncApp":
         return await next()
 
     @app.error
-    async def odd(error: Exception, response: Any) -> Any:
-        """What is not as Slack sends it is not taken, and is no fault of ours. An event was
-        answered before it was looked at."""
+    async def odd(error: Exception) -> Any:
+        """What is not as Slack sends it is not taken, and is no fault of ours."""
         if not isinstance(error, ODD):
             raise error
         log.warning("not as Slack sends it", why=repr(error)[:200])
-        return BoltResponse(status=400) if response else None
+        return BoltResponse(status=400)
 
     @app.command(config.command)
     async def command(ack: Any, body: dict[str, Any]) -> None:

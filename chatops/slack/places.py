@@ -36,11 +36,6 @@ class Place:
     _edited: float = 0.0
     _open: bool = False
 
-    def __post_init__(self) -> None:
-        for word in (self.user, self.channel):
-            if not (word and isinstance(word, str)):
-                raise TypeError("nobody asks there")
-
     def public(self, about: str | None) -> bool:
         """May everybody in the channel read what is told about this?"""
         if self.own or self.bound == PLATFORM:

@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from aiohttp import web
@@ -210,7 +211,13 @@ def _tools(body: dict[str, Any]) -> str:
     names = [tool["name"] for tool in body.get("tools", [])]
     if len(set(names)) != len(names):
         return "tools: Tool names must be unique."
-    for number, tool in enumerate(body.get("tools", [])):
+    return _declared(json.dumps(body.get("tools", [])))
+
+
+@lru_cache(32)
+def _declared(tools: str) -> str:
+    """The same are sent with every request."""
+    for number, tool in enumerate(json.loads(tools)):
         schema = tool.get("input_schema")
         if not NAME.match(tool["name"]):
             return f"tools.{number}.name: String should match pattern"

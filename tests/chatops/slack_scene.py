@@ -127,6 +127,8 @@ async def in_slack(
             assert done.state is State.SUCCEEDED, done
             await person(app, "vera", tenants={tenant: Role.VIEWER})
             manifest = deployment(replicas=2)
+            # Its container is called as the practice Prometheus calls it.
+            manifest["spec"]["template"]["spec"]["containers"][0]["name"] = "web"
             web = await scene.call("olivia", "resource_apply", tenant=tenant, manifest=manifest)
             assert web.state is State.SUCCEEDED, web
             yield scene

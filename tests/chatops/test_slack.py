@@ -3,6 +3,7 @@ what Slack refuses."""
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import AsyncIterator
 from urllib.parse import urlencode
@@ -20,6 +21,7 @@ from tests.chatops.slack_scene import (
     Scene,
     in_one_task,
     in_slack,
+    person,
 )
 from tests.chatops.slack_server import (
     SlackServer,
@@ -28,7 +30,7 @@ from tests.chatops.slack_server import (
     sign,
     slack_server,
 )
-from tests.conftest import Kube
+from tests.conftest import ROOT, Kube
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -158,6 +160,23 @@ async def test_a_one_time_link_makes_a_user_known_once(scene: Scene, slack: Slac
     await slack.until(lambda: slack.whisper("do not know you any more"))
     await slack.types("UNEW", LOOSE, "tenants")
     await slack.until(lambda: slack.whisper("do not know who you are"))
+
+
+async def test_a_code_is_redeemed_on_the_command_line(scene: Scene, slack: SlackServer) -> None:
+    token = await person(scene.app, "pat", operator=True)
+    await slack.types("UPAT", LOOSE, "login")
+    told = await slack.until(lambda: slack.whisper("pilothouse slack link"))
+    code = shown(told).partition("slack link ")[2][:14]
+    run = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "server.start", "slack", "link", code, "--yes",
+        "--url", scene.url, "--token", token,
+        cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    said, _ = await asyncio.wait_for(run.communicate(), 60)
+    assert run.returncode == 0, said.decode()
+    assert "UPAT" in said.decode()
+    await slack.types("UPAT", LOOSE, "whoami")
+    await slack.until(lambda: slack.whisper("You are *pat*"))
 
 
 async def test_somebody_of_another_workspace_is_nobody(scene: Scene, slack: SlackServer) -> None:

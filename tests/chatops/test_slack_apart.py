@@ -1,9 +1,8 @@
 """`pilothouse slack` as a process of its own beside a server, and what its token is good for."""
 
-import asyncio
+import itertools
 import json
 import signal
-import sys
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -42,10 +41,11 @@ from tests.conftest import ROOT, reached
 from tests.house import OLIVIA as BOSS
 from tests.house import House, opened, settings
 from tests.lodging import deployment, with_bucket
-from tests.processes import Server, environment, run, serve
+from tests.processes import Forked, fork, run
 from tools.calls import Caller, Role
 
 USER = "X-Pilothouse-User"
+_numbers = itertools.count(1)
 SLACK: dict[str, Any] = {"bot_token": TOKEN, "app_token": APP_TOKEN, "apart": True}
 
 
@@ -59,20 +59,6 @@ async def token_for_slack(app: Any) -> tuple[str, str]:
 
 
 @dataclass
-class Bot:
-    """A `pilothouse slack`, and what it wrote."""
-
-    process: asyncio.subprocess.Process
-    said: list[str] = field(default_factory=list)
-
-    async def ended(self) -> int:
-        code = await asyncio.wait_for(self.process.wait(), 30)
-        assert self.process.stderr is not None
-        self.said.append((await self.process.stderr.read()).decode())
-        return code
-
-
-@dataclass
 class World:
     """Settings as a file in `folder`, the tokens of people and of Slack, and a tenant."""
 
@@ -81,6 +67,7 @@ class World:
     tenant: str = field(default_factory=lambda: f"t-{uuid.uuid4().hex[:8]}")
     tokens: dict[str, str] = field(default_factory=dict)
     id: str = ""
+    url: str = ""
 
     @property
     def file(self) -> str:
@@ -100,31 +87,33 @@ class World:
         )
 
     @asynccontextmanager
-    async def served(self) -> AsyncIterator[Server]:
-        server = await serve("--config", self.file)
+    async def runs(self, *words: str, **variables: str) -> AsyncIterator[Forked]:
+        log = self.folder / f"{words[0]}-{next(_numbers)}.log"
+        home = {"HOME": str(self.folder)}
+        forked = fork(log, *words, "--config", self.file, **home, **variables)
         try:
-            yield server
+            yield forked
         finally:
-            if server.process.returncode is None:
-                await server.stop(signal.SIGKILL)
+            await forked.ended(signal.SIGKILL)
 
     @asynccontextmanager
-    async def bot(self) -> AsyncIterator[Bot]:
+    async def served(self) -> AsyncIterator[Forked]:
+        async with self.runs("serve", "--port", "0") as server:
+            self.url = await server.serving()
+            yield server
+
+    @asynccontextmanager
+    async def bot(self) -> AsyncIterator[Forked]:
         before = len(self.slack.sockets)
-        bot = Bot(
-            await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "server.start", "slack", "--config", self.file,
-                env=environment(PILOTHOUSE_TOKEN=self.tokens["slack"]),
-                stderr=asyncio.subprocess.PIPE, cwd=ROOT,
-            )
-        )  # fmt: skip
-        try:
+        async with self.runs("slack", PILOTHOUSE_TOKEN=self.tokens["slack"]) as bot:
             await self.slack.until(lambda: len(self.slack.sockets) > before)
             yield bot
-        finally:
-            if bot.process.returncode is None:
-                bot.process.kill()
-                await bot.process.wait()
+
+    async def call(self, who: str, tool: str, /, **arguments: Any) -> Any:
+        headers = {"Authorization": f"Bearer {self.tokens[who]}"}
+        async with httpx.AsyncClient(headers=headers, timeout=60) as http:
+            asked = await http.post(f"{self.url}/api/v1/tools/{tool}", json=arguments)
+        return asked.json()
 
     async def envelope(self, kind: str, payload: dict[str, Any]) -> None:
         """Through the socket that is open; returns when it was acknowledged."""
@@ -139,15 +128,10 @@ class World:
     async def presses(self, user: str, message: Any, text: str) -> None:
         await self.envelope("interactive", self.slack.press(user, message, text))
 
-    async def waiting(self, server: Server) -> tuple[str, Any]:
-        about = {"tenant": self.tenant, "name": "web"}
-        asked = await server.call(self.tokens["olivia"], "workload_delete", **about)
+    async def waiting(self) -> tuple[str, Any]:
+        asked = await self.call("olivia", "workload_delete", tenant=self.tenant, name="web")
         id = asked["call_id"]
         return id, await self.slack.until(lambda: self.slack.card(ACME, id))
-
-    async def rejected(self, server: Server, id: str) -> None:
-        done = await server.call(self.tokens["oscar"], "call_reject", id=id, reason="not now")
-        assert "code" not in done, done
 
 
 @pytest_asyncio.fixture
@@ -187,23 +171,25 @@ async def test_the_story_by_a_process_of_its_own_while_the_server_goes_and_comes
         assert "let go ahead by *oscar*" in shown(card)
         await world.presses(OSCAR, card, "Undo")
         await slack.until(lambda: "Undone" in shown(card))
-        line = await server.call(world.tokens["olivia"], "audit_list", type="workload_scale")
-        assert {row["door"] for row in line["answer"]["lines"]} == {"slack"}
+        trail = await world.call("olivia", "audit_list", type="workload_scale")
+        assert {row["door"] for row in trail["answer"]["lines"]} == {"slack"}
 
-        id, card = await world.waiting(server)
-        await server.stop()
+        id, card = await world.waiting()
+        assert (await server.ended(signal.SIGTERM)).code == 0
         await world.types(OLIVIA, "tenants")
         await slack.until(lambda: slack.whisper("does not answer at the moment"))
         assert labels(card)[0] == "Approve"
-        async with world.served() as again:
-            await world.rejected(again, id)
+        async with world.served():
+            done = await world.call("oscar", "call_reject", id=id, reason="not now")
+            assert "code" not in done, done
             await slack.until(lambda: "Rejected" in shown(card))
-            await again.call(world.tokens["olivia"], "token_revoke", id=world.id)
+            await world.call("olivia", "token_revoke", id=world.id)
             await world.types(OLIVIA, "tenants")
-            assert await bot.ended() == 1
-            assert "expired or revoked" in bot.said[0]
-            assert "token create --slack" in bot.said[0]
-            assert "Traceback" not in bot.said[0], bot.said[0]
+            ended = await bot.ended()
+    assert ended.code == 1
+    assert "expired or revoked" in ended.said
+    assert "token create --slack" in ended.said
+    assert "Traceback" not in ended.said, ended.said
 
 
 def test_without_what_it_needs_or_with_another_token_it_says_so_and_ends(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Slack by Socket Mode, what happened while it was away, and what the app asks of a workspace."""
 
-import asyncio
 import json
 import re
 import subprocess
@@ -13,7 +12,7 @@ import pytest
 
 from chatops.slack import manifest
 from server.commands.serving import serving
-from tests.chatops.slack_scene import ACME, LOOSE, OLIVIA, OSCAR, in_slack, person
+from tests.chatops.slack_scene import ACME, LOOSE, OLIVIA, OSCAR, in_slack
 from tests.chatops.slack_server import APP_TOKEN, SlackServer, labels, shown, slack_server
 from tests.conftest import ROOT, Kube, reached
 
@@ -109,26 +108,3 @@ def test_the_manifest_is_printed_for_either_way() -> None:
     where = "https://pilot.example.com/slack/events"
     assert there["settings"]["event_subscriptions"]["request_url"] == where
     assert there["features"]["slash_commands"][0]["url"] == where
-
-
-async def test_a_code_is_redeemed_on_the_command_line(
-    kube: Kube, moto_url: str, tmp_path: Path
-) -> None:
-    async with (
-        slack_server() as slack,
-        in_slack(slack, kube, moto_url, tmp_path) as scene,
-    ):
-        token = await person(scene.app, "pat", operator=True)
-        await slack.types("UPAT", LOOSE, "login")
-        told = await slack.until(lambda: slack.whisper("pilothouse slack link"))
-        code = shown(told).partition("slack link ")[2][:14]
-        run = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "server.start", "slack", "link", code, "--yes",
-            "--url", scene.url, "--token", token,
-            cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-        said, _ = await asyncio.wait_for(run.communicate(), 60)
-        assert run.returncode == 0, said.decode()
-        assert "UPAT" in said.decode()
-        await slack.types("UPAT", LOOSE, "whoami")
-        await slack.until(lambda: slack.whisper("You are *pat*"))

@@ -217,31 +217,24 @@ async def follow(load: Load) -> None:
 
 async def leave(load: Load) -> None:
     """An agent over MCP whose process goes away in mid-call, again and again."""
+    headers = {"authorization": f"Bearer {load.tokens['olivia-agent']}"}
     while load.on:
-        try:
-            await begin_and_leave(load)
-        except* anyio.BrokenResourceError:
-            pass  # the client's own: an answer came while it was leaving
+        async with (
+            httpx2.AsyncClient(headers=headers, timeout=60) as http,
+            Client(
+                streamable_http_client(f"{load.server.url}/mcp", http_client=http),
+                mode="2026-07-28",
+            ) as client,
+        ):
+            await client.call_tool("workload_list", {"tenant": load.tenant})
+            load.count["over mcp"] += 1
+            with anyio.move_on_after(load.dice.uniform(0.02, 0.4)):
+                while load.on:
+                    tool, sent = load.dice.choice((*READS, ("workload_restart", {"name": "api"})))
+                    await client.call_tool(tool, {"tenant": load.tenant, **sent})
+                    load.count["over mcp"] += 1
         load.count["left in mid-call"] += 1
         await asyncio.sleep(0.2)
-
-
-async def begin_and_leave(load: Load) -> None:
-    headers = {"authorization": f"Bearer {load.tokens['olivia-agent']}"}
-    async with (
-        httpx2.AsyncClient(headers=headers, timeout=60) as http,
-        Client(
-            streamable_http_client(f"{load.server.url}/mcp", http_client=http),
-            mode="2026-07-28",
-        ) as client,
-    ):
-        await client.call_tool("workload_list", {"tenant": load.tenant})
-        load.count["over mcp"] += 1
-        with anyio.move_on_after(load.dice.uniform(0.02, 0.4)):
-            while load.on:
-                tool, sent = load.dice.choice((*READS, ("workload_restart", {"name": "api"})))
-                await client.call_tool(tool, {"tenant": load.tenant, **sent})
-                load.count["over mcp"] += 1
 
 
 async def trouble(load: Load, practice: Any, prometheus: Any, lasts_s: float) -> None:

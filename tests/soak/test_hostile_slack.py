@@ -111,14 +111,3 @@ async def test_what_slack_did_not_sign_is_refused_and_what_it_did_breaks_nothing
     people = {call["requester"] for call in found.answer["calls"]}
     assert people <= {"olivia", "oscar"}, "a stranger did something"
     assert scene.slack.wrong == []
-
-
-@pytest.mark.parametrize("channel", ["", None, 5, {"a": 1}])
-async def test_who_asks_from_nowhere_is_not_answered_there(scene: Scene, channel: Any) -> None:
-    asked = scene.slack.command(OLIVIA, "", "status")
-    assert (await scene.slack.send(urlencode(asked)))[0] == 400
-    said = scene.slack.said(OLIVIA, ACME, "status")
-    said["event"] |= {"channel": channel, "channel_type": "im"}
-    assert (await scene.slack.send(json.dumps(said)))[0] < 500
-    assert await scene.slack.says(OLIVIA, ACME, "status") == 200
-    assert scene.slack.wrong == []
