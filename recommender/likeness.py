@@ -119,7 +119,9 @@ def _collected(value: Any) -> dict[str, list[float | str]]:
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, float | str]]:
-    if isinstance(value, Mapping):
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield path, float(value)
+    elif isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _leaves(inner, f"{path} {key}".strip().replace("_", " "))
     elif isinstance(value, list | tuple):
@@ -129,8 +131,6 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, float | str]]:
             yield from _leaves(inner, f"{path} {name}".strip())
     elif hasattr(value, "tolist"):
         yield from _leaves(value.tolist(), path)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield path, float(value)
     elif quantity := _QUANTITY.fullmatch(str(value)):
         yield path, float(quantity[1]) * _UNITS[quantity[2] or ""]
     elif value is not None:

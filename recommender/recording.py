@@ -236,18 +236,21 @@ def _measured(found: Suggestion) -> dict[str, Any]:
 
 
 def _refresh(rows: Sequence[Mapping[str, Any]]) -> sa.Update:
-    """All in one statement: one for each takes a database of columns ten times as long."""
+    """All in one statement, a column at a time: one for each takes a database of columns ten times
+    as long, and so does making a statement of as many values."""
     names = (*REFRESHED, "title", "reason", "updated", "expires", "run_id")
-    columns = [sa.column("id_", suggestions.c.id.type)]
-    columns += [sa.column(name, suggestions.c[name].type) for name in names]
-    fresh = sa.values(*columns, name="fresh").data(
-        [tuple(row[column.name] for column in columns) for row in rows]
+    of = {"id_": suggestions.c.id.type} | {name: suggestions.c[name].type for name in names}
+    arrays = (
+        sa.func.unnest(sa.cast([row[name] for row in rows], sa.ARRAY(type_, dimensions=1))).label(
+            name
+        )
+        for name, type_ in of.items()
     )
+    fresh = sa.select(*arrays).subquery("fresh")
     return (
         sa.update(suggestions)
         .where(suggestions.c.id == fresh.c.id_, suggestions.c.state == "open")
-        # A column of nothing but NULL has no type of its own.
-        .values({name: sa.cast(fresh.c[name], fresh.c[name].type) for name in names})
+        .values({name: fresh.c[name] for name in names})
     )
 
 

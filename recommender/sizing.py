@@ -16,6 +16,8 @@ from recommender.model import Floats
 
 GRID = np.arange(-5.0, 0.8, 0.02)
 SHIFTS = np.arange(-50, 51) * 0.02
+# The grid with as much of its ends again on either side as a shift may reach.
+PADDED = np.clip(np.arange(len(GRID) + len(SHIFTS) - 1) - len(SHIFTS) // 2, 0, len(GRID) - 1)
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,7 @@ def _expected(days: Floats, step: float, grid: Floats, caution: float, costs: Cp
     moved = drift(days, step)
     centre = (costs.lasts if moved > 0 else costs.lasts_down) * moved
     kernel = np.exp(-(((SHIFTS - centre) / blur) ** 2) / 2)
-    side = len(SHIFTS) // 2
-    padded = np.pad(weights @ losses / weights.sum(), (side, side), mode="edge")
+    padded = (weights @ losses / weights.sum())[PADDED]
     return np.convolve(padded, kernel / kernel.sum(), mode="valid")
 
 
@@ -101,8 +102,8 @@ def _losses(days: Floats, grid: Floats, caution: float, costs: CpuCosts) -> Floa
     used = np.sort(days, axis=1)  # NaN comes last
     known = np.isfinite(used)
     count = known.sum(axis=1, keepdims=True)
-    sums = np.cumsum(np.where(known, used, 0.0), axis=1)
-    sums = np.concatenate([np.zeros((len(days), 1)), sums], axis=1)
+    sums = np.zeros((used.shape[0], used.shape[1] + 1))
+    np.cumsum(np.where(known, used, 0.0), axis=1, out=sums[:, 1:])
     within = np.array([row.searchsorted(grid, side="right") for row in used])
     served = np.take_along_axis(sums, within, axis=1) + grid * (count - within)
     slack = 1 - served / count / grid
@@ -112,7 +113,7 @@ def _losses(days: Floats, grid: Floats, caution: float, costs: CpuCosts) -> Floa
 
 
 def _moves(days: Floats) -> Floats:
-    return np.asarray(np.abs(np.diff(np.log(days), axis=1, append=np.nan)))
+    return np.asarray(np.abs(np.diff(np.log(days), axis=1)))
 
 
 def memory_request(

@@ -47,6 +47,10 @@ def clean(text: str) -> str:
 
 def plain(value: Any) -> Any:
     """A value as JSON has it."""
+    if value is None or isinstance(value, (str, int)):  # most are, and asking for more takes time
+        return value
+    if isinstance(value, float):
+        return float(value) if isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -55,9 +59,7 @@ def plain(value: Any) -> Any:
         return sorted(map(plain, value))
     if hasattr(value, "tolist"):
         return plain(value.tolist())
-    if isinstance(value, float) and not isfinite(value):
-        return None
-    return value if isinstance(value, str | int | float | None) else str(value)
+    return str(value)
 
 
 metadata = sa.MetaData()

@@ -138,6 +138,9 @@ def quantiles(values: Floats) -> dict[str, float]:
     known = values[np.isfinite(values)]
     if not len(known):
         return {}
-    last = len(known) - 1
-    found = np.interp(np.array([0.5, 0.95, 0.99, 1.0]) * last, np.arange(last + 1), np.sort(known))
+    at = np.array([0.5, 0.95, 0.99, 1.0]) * (len(known) - 1)
+    below, above = np.floor(at).astype(int), np.ceil(at).astype(int)
+    # Only these few are put in their places: a whole sort takes many times as long.
+    ordered = np.partition(known, np.concatenate([below, above]))
+    found = ordered[below] + (at - below) * (ordered[above] - ordered[below])
     return dict(zip(("p50", "p95", "p99", "max"), map(float, found), strict=True))

@@ -41,6 +41,8 @@ class Replicas(Strategy):
     def run(self, workload: Workload, now: float, context: Context) -> list[Suggestion]:
         if workload.subject.kind not in SCALABLE or workload.demand is None:
             return []
+        if not (workload.autoscaler or workload.wanted):  # there is no number to move
+            return []
         step = workload.demand.step
         past = base.recent(workload.demand, now, self.settings.history_days)
         if base.days_known(past, step) < self.settings.least_days or not np.nanmax(past) > 0:
