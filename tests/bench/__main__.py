@@ -19,6 +19,7 @@ from tests.bench import (
     reading,
     slack,
     starting,
+    viewing,
 )
 from tests.bench.measuring import Figure
 from tests.bench.page import PAGE, Chapter, page, table
@@ -34,6 +35,7 @@ ONCE = {
     "live": Chapter("Following what happens", live.live),
     "neighbours": Chapter("Beside a greedy caller", neighbours.neighbours),
     "slack": Chapter("Many who ask in Slack", slack.slack),
+    "page": Chapter("The page", viewing.viewing),
     "prometheus": Chapter("Reading usage from Prometheus", prometheus.prometheus),
 }
 EACH = {

@@ -107,7 +107,7 @@ async def test_several_are_approved_at_once(people: Any, call: Any) -> None:
         await call("olivia", "tenant_create", name=name, plan="free")
     oscar = await people("oscar")
     await oscar.goto("/approvals")
-    await oscar.get_by_label("All", exact=True).check()
+    await oscar.get_by_label("All 2", exact=True).check()
     await oscar.get_by_role("button", name="Approve selected").click()
     await oscar.get_by_text("2 approved.").wait_for()
     await oscar.get_by_text("Nothing waits for you.").wait_for()
