@@ -245,7 +245,10 @@ class Journal:
 
 
 def insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows a column at a time: ten times less work than a row at a time."""
+    """Insert rows, of many a column at a time: a third of the work of a row at a time."""
+    if len(rows) == 1:
+        connection.execute(sa.insert(table), dict(rows[0]))
+        return
     given = {f"all_{c.name}": [row[c.name] for row in rows] for c in table.c}
     connection.execute(_insert(table), given)
 
