@@ -73,7 +73,7 @@ async def _callers(what: str, api: Any, who: str) -> Finding:
     """May we act as the tenants' accounts, as we do for their callers?"""
     query = {"labelSelector": f"{MANAGED_BY}={OURS},{UID}", "limit": TENANTS}
     listed = await api.get("/api/v1/namespaces", query, accept=METADATA)
-    tenants = [item["metadata"]["name"] for item in listed["items"]]
+    tenants = [item["metadata"]["name"] for item in listed.get("items") or ()]
     asked = asyncio.Semaphore(AT_ONCE)
 
     async def may(namespace: str) -> bool:

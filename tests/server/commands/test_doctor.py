@@ -2,11 +2,13 @@
 
 import shlex
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from server.commands.doctor_cluster import SHIPPED, Finding, cluster
-from tests.conftest import Kube
+from server.sandbox import PracticeCluster
+from tests.conftest import Kube, reached
 from tools.backends.kubernetes import Api, Identity
 from tools.provisioning import PILOTHOUSE
 
@@ -69,6 +71,19 @@ async def test_an_account_that_deploy_does_not_name_is_told_how_it_gets_what_it_
     await obey(kube, tenant, some["callers"].mend)
     after = await found(mine)
     assert not any(one.wrong for one in after.values()), after
+
+
+async def test_where_no_tenant_is_yet_it_is_said_who_will_be_refused(tmp_path: Path) -> None:
+    with PracticeCluster().in_thread() as empty:
+        empty.kubeconfig(path=tmp_path / "kubeconfig")
+        async with reached(str(tmp_path / "kubeconfig")) as kube:
+            admin = await found(kube.api)
+            assert admin["callers"].said == "no tenants yet"
+            other = {"kind": "ServiceAccount", "name": "other", "namespace": "default"}
+            await bind(kube, "clusterrolebindings", "pilothouse", other)
+            wrong = (await found(kube.api.as_(Identity("other", "default"))))["callers"]
+            assert f"tenants let {SHIPPED} act" in wrong.wrong
+            assert "--clusterrole=pilothouse:impersonator" in wrong.mend
 
 
 async def test_the_account_that_deploy_names_is_sent_to_repair_a_tenant_that_refuses_it(
