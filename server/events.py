@@ -4,11 +4,11 @@ may see of it.
 An event's id is `epoch-number`. The epoch is another after each start, so that a reader who comes
 back with an id from before is told to read all anew (`reset`) instead of missing what was between.
 
-While anybody is behind, one task goes round the readers, for a slice of time, and leaves the loop
-to others for longer than that. So telling takes a small and fixed part of the process, however much
-happens and however many read; what happens during one round is one write, and those who see the
-same are handed the same bytes. Whose connection is full is passed over: the ring keeps what they
-miss, and whom it leaves behind is let go of.
+While anybody is behind, one task goes round the readers, some at a time, and leaves the loop to
+others in between, for longer than it takes itself. So telling takes a small part of the process,
+however much happens and however many read. What happens during one round is one write, and those
+who see the same are handed the same bytes. Whose connection is full is passed over: the ring keeps
+what they miss, and whom it leaves behind is let go of.
 """
 
 import asyncio
@@ -35,7 +35,8 @@ BEAT = "heartbeat"
 KEPT = 10_000
 # What comes soon after the first goes with it: the sooner, the fewer read.
 GATHER_S, GATHER_EACH_S = 0.06, 0.00006
-SLICE_S, PAUSE_S = 0.0005, 0.002
+# Readers who are handed something in one turn of the loop, and how long others have it then.
+AT_ONCE, PAUSE_S = 64, 0.003
 # While all who are behind are full.
 FULL_S = 0.05
 # Bytes of one write, or of one event more; and what may be on its way when more is written.
@@ -263,12 +264,11 @@ class Hub:
         """False where nobody could take anything."""
         made: Made = {}
         moved = False
-        until = time.perf_counter() + SLICE_S
-        for reader in [one for one in self._readers if one.number < self.number]:
+        behind = [one for one in self._readers if one.number < self.number]
+        for n, reader in enumerate(behind, 1):
             moved |= self._hand(reader, made)
-            if time.perf_counter() > until:
+            if n % AT_ONCE == 0:
                 await asyncio.sleep(PAUSE_S)
-                until = time.perf_counter() + SLICE_S
         return moved
 
     def _hand(self, reader: Reader, made: Made) -> bool:
