@@ -25,7 +25,10 @@ token_app = typer.Typer(help="Who may come in.", no_args_is_help=True)
 app.add_typer(token_app, name="token")
 user_app = typer.Typer(help="People who sign in with a password.", no_args_is_help=True)
 app.add_typer(user_app, name="user")
-slack_app = typer.Typer(help="Slack: docs/chatops.md.", invoke_without_command=True)
+slack_app = typer.Typer(
+    help="Slack. Without a command: run it beside a server (`slack.apart`); docs/chatops.md.",
+    invoke_without_command=True,
+)
 app.add_typer(slack_app, name="slack")
 key_app = typer.Typer(help="The key of the state.", no_args_is_help=True)
 app.add_typer(key_app, name="key")
@@ -460,7 +463,6 @@ def audit_export(
 @slack_app.callback()
 @taking(SERVER, STATE)
 def slack_run(where: Where, called: typer.Context) -> None:
-    """Run Slack by itself, against a server that is told of it with `slack.apart`."""
     from server.commands import running, slack
 
     if called.invoked_subcommand is None:

@@ -11,6 +11,8 @@ from tools.calls import Caller, Outcome, Problem, Progress, State, ToolInfo
 from tools.errors import Code, ToolError
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 NDJSON = "application/x-ndjson"
@@ -27,8 +29,16 @@ class RemoteGate:
     """The `Gate` of another process. Who calls is said by the token; of the `Caller` only the door
     and what it restricts itself to are passed on."""
 
-    def __init__(self, where: str | Path, token: str = "", below: str = "") -> None:
-        """`where` is a URL, or the path of a socket; `below` is what its paths begin with."""
+    def __init__(
+        self,
+        where: str | Path,
+        token: str = "",
+        below: str = "",
+        tls: "ssl.SSLContext | bool" = True,
+    ) -> None:
+        """`where` is a URL, or the path of a socket; `below` is what its paths begin with; `tls`
+        knows the server's certificate, and has ours."""
+        self.tls = tls
         self.where = where
         self.below = below
         self.token = token
@@ -176,7 +186,9 @@ class RemoteGate:
             else:
                 url = self.where.rstrip("/").removesuffix("/mcp") + self.below
                 try:
-                    self._client = httpx.AsyncClient(base_url=url, timeout=timeout, limits=limits)
+                    self._client = httpx.AsyncClient(
+                        base_url=url, timeout=timeout, limits=limits, verify=self.tls
+                    )
                 except httpx.InvalidURL as error:
                     raise _no_url(self.where) from error
         return self._client

@@ -18,6 +18,8 @@ from tools.errors import Code, ToolError
 from tools.holdings import CallRecord
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
@@ -42,8 +44,8 @@ class ChatGate(RemoteGate):
     """The gate of a server for who is linked in chat. `refused` is set once it lets us in no
     more."""
 
-    def __init__(self, where: str | Path, token: str) -> None:
-        super().__init__(where, token, "/chat")
+    def __init__(self, where: str | Path, token: str, tls: "ssl.SSLContext | bool" = True) -> None:
+        super().__init__(where, token, "/chat", tls)
         self.refused = asyncio.Event()
 
     async def ask_house(self, method: str, **given: Any) -> Any:
@@ -132,8 +134,8 @@ class RemoteHouse:
 
     by_email = False  # that would let who has the token say whom to take somebody for
 
-    def __init__(self, where: str | Path, token: str) -> None:
-        self.gate = ChatGate(where, token)
+    def __init__(self, where: str | Path, token: str, tls: "ssl.SSLContext | bool" = True) -> None:
+        self.gate = ChatGate(where, token, tls)
         self.conversations = RemoteTalks(self.gate)
 
     async def person(self, user: str) -> Caller | None:

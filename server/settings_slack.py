@@ -32,6 +32,11 @@ class SlackConfig(Part):
         description="let that process come over the network without a client's certificate; else "
         "only from this machine",
     )
+    server_ca: str = Field(
+        "", description="CA of the server's certificate, for that process; the system's if empty"
+    )
+    client_cert: str = Field("", description="certificate that it shows the server")
+    client_key: str = Field("", description="its key, where that is not in the same file")
     command: str = Field("/pilot", pattern="^/[a-z0-9_-]{1,31}$", description="the slash command")
     api: str = Field("https://slack.com/api/", description="another address of Slack's Web API")
 

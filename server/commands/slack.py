@@ -9,6 +9,8 @@ from server.commands.show import err, out
 from tools.errors import Code, ToolError
 
 if TYPE_CHECKING:
+    import ssl
+
     from server.remote_chat import RemoteHouse
     from server.settings_slack import SlackConfig
 
@@ -32,9 +34,9 @@ async def run(*, token: str | None, url: str | None, **options: Any) -> int:
     _check(settings.slack, token := given_token(token))
     stop, log = stop_signals(), structlog.get_logger("pilothouse")
     where = url or os.environ.get("PILOTHOUSE_URL") or settings.state / SOCKET
-    house = RemoteHouse(where, token)
+    house = RemoteHouse(where, token, _tls(settings.slack))
     try:
-        await _meet(house)
+        await _meet(house, where, log)
         async with opened(config_of(settings.slack), house):
             log.info("slack: runs by itself", server=str(where))
             waits = [asyncio.ensure_future(e.wait()) for e in (stop, house.gate.refused)]
@@ -59,7 +61,26 @@ def _check(slack: "SlackConfig", token: str) -> None:
     raise ToolError(Code.FAILED_PRECONDITION, wrong, HINT)
 
 
-async def _meet(house: "RemoteHouse") -> None:
+def _tls(slack: "SlackConfig") -> "ssl.SSLContext | bool":
+    """Raises `ToolError`."""
+    if not (slack.server_ca or slack.client_cert):
+        return True
+    import ssl
+
+    try:
+        context = ssl.create_default_context(cafile=slack.server_ca or None)
+        if slack.client_cert:
+            context.load_cert_chain(slack.client_cert, slack.client_key or None)
+    except OSError as error:
+        raise ToolError(
+            Code.INVALID_ARGUMENT,
+            f"The certificate, its key or the server's CA cannot be used: {error}.",
+            "Check slack.client_cert, slack.client_key and slack.server_ca.",
+        ) from None
+    return context
+
+
+async def _meet(house: "RemoteHouse", where: object, log: Any) -> None:
     """Is it let in? Raises `ToolError`, but not for a server that is not there yet."""
     try:
         await house.users("")
@@ -68,6 +89,7 @@ async def _meet(house: "RemoteHouse") -> None:
             raise _refused() from None
         if error.code is not Code.UNAVAILABLE:
             raise
+        log.warning("slack: the server does not answer yet; trying on", server=str(where))
 
 
 def _refused() -> ToolError:

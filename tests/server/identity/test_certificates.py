@@ -19,7 +19,10 @@ from cryptography.x509.oid import NameOID
 
 from server.app import App
 from server.commands.serving import serving
+from server.commands.slack import _tls
 from server.identity import new_token
+from server.remote_chat import RemoteHouse
+from server.settings_slack import SlackConfig
 from tests.house import settings
 from tools.calls import Caller
 from tools.errors import Code, ToolError
@@ -94,6 +97,7 @@ async def served(tmp_path: Path, practice: Any, **tls: Any) -> AsyncIterator[Ser
     made = settings(
         tmp_path, str(tmp_path / "kubeconfig"), "http://127.0.0.1:1", port=0,
         tls={"cert": cert, "key": key, "client_ca": ours.path, "callers": callers} | tls,
+        slack={"apart": True},
     )  # fmt: skip
     async with serving(made) as (app, url):
         yield Served(app, url, ours, others)
@@ -153,6 +157,31 @@ async def test_a_connections_token_ends_with_it(tmp_path: Path, practice: Any) -
         async with it.client() as http:  # by now the other one is closed
             stolen = {"authorization": f"Bearer {token}"}
             assert (await http.get("/api/v1/caller", headers=stolen)).status_code == 401
+
+
+async def test_slack_by_itself_comes_from_afar_with_a_certificate_and_not_without(
+    tmp_path: Path, practice: Any
+) -> None:
+    async with served(tmp_path, practice) as it:
+        nothing = {"tenants": {}, "agent": False, "person": "", "expires_days": None}
+        root, tokens = Caller.of("root"), it.app.identity.tokens
+        made: dict[str, Any] = nothing | {"subject": "olivia", "operator": True}
+        await tokens.create(root, sha256=new_token()[1], **made)
+        token, sha256 = new_token()
+        made = nothing | {"subject": "slack", "operator": False}
+        await tokens.create(root, sha256=sha256, slack=True, **made)
+        afar = {"authorization": f"Bearer {token}", "x-forwarded-for": "192.0.2.7"}
+        cert, key = it.ours.issue("old-service")
+        for shown, status in ((None, 403), (it.ours.issue("stranger"), 403), ((cert, key), 200)):
+            async with it.client(shown) as http:
+                answer = await http.post("/chat/house/waiting", json={}, headers=afar)
+                assert answer.status_code == status, answer.text
+        config = SlackConfig(server_ca=it.ours.path, client_cert=cert, client_key=key)
+        house = RemoteHouse(it.url, token, _tls(config))
+        assert await house.waiting() == []
+        await house.close()
+        with pytest.raises(ToolError, match="cannot be used"):
+            _tls(SlackConfig(client_cert=str(tmp_path / "none")))
 
 
 async def test_a_certificate_can_be_required(tmp_path: Path, practice: Any) -> None:
