@@ -12,6 +12,7 @@ from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
 from server.remote import RemoteGate
+from server.remote_chat import ChatGate, Linked
 from server.seat import SOCKET
 from tools.calls import Caller, Problem
 from tools.errors import Code, ToolError
@@ -47,15 +48,18 @@ async def door(name: str, url: str, state: Path, token: str) -> AsyncIterator[As
             transport = streamable_http_client(f"{url}/mcp", http_client=http)
             client = await stack.enter_async_context(Client(transport, mode="2026-07-28"))
             yield _mcp(client)
+        elif name == "slack":  # the token is Slack's, and who speaks there has come with a colon
+            user, _, token = token.partition(":")
+            spoken = ChatGate(url, token)
+            stack.push_async_callback(spoken.close)
+            yield _remote(spoken, Linked(subject="", person="", user=user, door="slack"))
         else:
             gate = RemoteGate(url if name == "rest" else state / SOCKET, token)
             stack.push_async_callback(gate.close)
-            yield _remote(gate)
+            yield _remote(gate, Caller.of("", door="cli"))
 
 
-def _remote(gate: RemoteGate) -> Ask:
-    caller = Caller.of("", door="cli")
-
+def _remote(gate: RemoteGate, caller: Caller) -> Ask:
     async def ask(tool: Tool, arguments: Mapping[str, Any]) -> Said:
         if tool.effect is Effect.STREAM:
             try:
