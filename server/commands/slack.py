@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from server.remote_chat import RemoteHouse
     from server.settings_slack import SlackConfig
 
+LINGER_S = 0.3  # what was just asked is still acknowledged
 HINT = "docs/chatops.md says how Slack is run by itself."
 
 
@@ -37,10 +38,12 @@ async def run(*, token: str | None, url: str | None, **options: Any) -> int:
     house = RemoteHouse(where, token, _tls(settings.slack))
     try:
         await _meet(house, where, log)
-        async with opened(config_of(settings.slack), house):
+        async with opened(config_of(settings.slack), house) as slack:
             log.info("slack: runs by itself", server=str(where))
             waits = [asyncio.ensure_future(e.wait()) for e in (stop, house.gate.refused)]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.sleep(LINGER_S)
+            await slack.desk.jobs.stop()
     finally:
         await house.close()
     if stop.is_set():

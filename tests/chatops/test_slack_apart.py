@@ -14,8 +14,11 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from chatops.conversation import Done
 from server.commands.serving import serving
 from server.identity import new_token
+from server.remote_chat import RemoteHouse
+from tests.chatops.anthropic_server import KEY, AnthropicServer, says, uses
 from tests.chatops.slack_scene import (
     ACME,
     LOOSE,
@@ -43,6 +46,7 @@ from tests.house import House, opened, settings
 from tests.lodging import deployment, with_bucket
 from tests.processes import Forked, fork, run
 from tools.calls import Caller, Role
+from tools.errors import Code, ToolError
 
 USER = "X-Pilothouse-User"
 _numbers = itertools.count(1)
@@ -237,7 +241,10 @@ class Door:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def door(
-    practice: Any, moto_url: str, tmp_path_factory: pytest.TempPathFactory
+    practice: Any,
+    moto_url: str,
+    claude: AnthropicServer,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Door]:
     folder = tmp_path_factory.mktemp("door")
     practice.kubeconfig(path=folder / "kubeconfig")
@@ -247,7 +254,9 @@ async def door(
         patched.setenv("AWS_SECRET_ACCESS_KEY", "practice")
         async with reached(str(folder / "kubeconfig")) as kube:
             made = settings(
-                folder, kube.kubeconfig, moto_url, port=0, slack=SLACK | {"channels": {ACME: tenant}}
+                folder, kube.kubeconfig, moto_url, port=0,
+                slack=SLACK | {"channels": {ACME: tenant}},
+                chat={"api_key": KEY, "base_url": claude.url},
             )  # fmt: skip
             async with in_one_task(serving(made)) as (app, url):
                 house = House(app)
@@ -359,6 +368,39 @@ async def test_it_reads_only_the_calls_that_a_channel_or_somebody_in_chat_may_be
         for id in (other, about):
             await door.app.gate.call(BOSS, "call_reject", {"id": id, "reason": "enough"})
         assert json.loads(await anext(lines)) == {"call": about}
+
+
+@here
+async def test_a_conversation_is_had_in_the_name_of_who_is_linked(
+    door: Door, claude: AnthropicServer
+) -> None:
+    house = RemoteHouse(door.url, door.token)
+    talks, watch = house.conversations, house.watch()
+    assert talks.ready is not None
+    assert await anext(watch) is None
+    assert talks.ready is None  # there is a model
+    callers = [await house.person(f"{TEAM}/{user}") for user in (OLIVIA, VERA)]
+    olivia, vera = [caller for caller in callers if caller]
+
+    async def ask(caller: Caller) -> str:
+        said = [e async for e in talks.ask(caller, "Which tenants are there?", thread="slack:C:1")]
+        last = said[-1]
+        assert isinstance(last, Done)
+        assert last.reply.error is None
+        return last.reply.conversation
+
+    claude.play(uses(("tenant_list", {})), says("One."), says("Still one."), says("I see one."))
+    id = await ask(olivia)
+    assert door.tenant in claude.told()
+    assert await ask(olivia) == id
+    assert await ask(vera) != id
+    assert [turn.reply.text for turn in await talks.turns(olivia, id)] == ["One.", "Still one."]
+    assert not await talks.cancel(olivia, id)
+    with pytest.raises(ToolError) as refused:
+        await talks.cancel(vera, id)
+    assert refused.value.code is Code.NOT_FOUND
+    await watch.aclose()  # type: ignore[attr-defined]
+    await house.close()
 
 
 @here
