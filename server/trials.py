@@ -37,6 +37,7 @@ class Trials:
         self._slots = asyncio.Semaphore(SIDE_BY_SIDE)
         self._known: dict[str, tuple[float, str, ToolError | None]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._forgotten = 0
 
     async def of(self, some: "Iterable[Stored]") -> dict[str, ToolError]:
         """The refusals, by the recommendation's id."""
@@ -51,7 +52,8 @@ class Trials:
         return {id: refused for id, refused in found.items() if refused}
 
     def forget(self, tenant: str) -> None:
-        """Something was changed there."""
+        """Something was changed there. What is being tried may not know of it."""
+        self._forgotten += 1
         self._known = {id: known for id, known in self._known.items() if known[1] != tenant}
 
     async def stop(self) -> None:
@@ -60,15 +62,15 @@ class Trials:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _try(self, one: "Stored") -> None:
-        about = one.suggestion
+        about, forgotten = one.suggestion, self._forgotten
         try:
             async with self._slots:
                 refused = await self._trying(about.tool, about.arguments)
             telling = refused if refused and not refused.passing else None
             if telling and telling.code not in TELLING:
                 telling = None
-            tenant = about.subject.namespace
-            self._known[one.id] = self._clock() + HOLDS_S, tenant, telling
+            holds = HOLDS_S if forgotten == self._forgotten else 0.0
+            self._known[one.id] = self._clock() + holds, about.subject.namespace, telling
         except Exception:
             log.exception("recommendation not tried", id=one.id)
         finally:

@@ -181,7 +181,7 @@ async def apply(ctx: Context, which: RecommendationName) -> Plan:
     plan: Plan = await doing.handler(ctx, arguments)  # type: ignore[misc]
     return plan.model_copy(
         update={
-            "summary": f"{plan.summary} ({found.id}: {found.title})",
+            "summary": f"{plan.summary} ({found.id})",
             "notes": (found.reason, *plan.notes),
             "destructive": plan.destructive or doing.destructive,
         }
