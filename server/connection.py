@@ -1,5 +1,5 @@
 """This process's way to the gate: its own while it owns the state, else the owner's, and its own
-again when that one has gone."""
+again when that one has gone; or a server's elsewhere."""
 
 import asyncio
 import os
@@ -209,6 +209,44 @@ class Connection:
                         await asyncio.sleep(FIRST_PAUSE_S)
             await self._stack.aclose()
             self._stack = AsyncExitStack()
+
+
+class Afar(RemoteGate):
+    """A server elsewhere. One that answered before and is away is waited for: another may be taking
+    its place."""
+
+    _met = False
+
+    async def call(
+        self,
+        caller: Caller,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        key: str | None = None,
+        preview: bool = False,
+        wait_s: float | None = None,
+        progress: Progress | None = None,
+    ) -> Outcome:
+        key = key or secrets.token_hex(12)
+        options: dict[str, Any] = {"key": key, "preview": preview, "wait_s": wait_s}
+        end, pause = time.monotonic() + TRY_S, FIRST_PAUSE_S
+        while True:
+            try:
+                outcome = await self.ask(caller, tool, arguments, progress=progress, **options)
+                self._met = True
+                if not _stops(outcome.error):
+                    return outcome
+            except ToolError as error:
+                outcome = _failure(tool, error)
+                again = self._met and isinstance(error, Unreached)
+                if not again or (error.lost and _decides(tool)):
+                    return outcome
+            if time.monotonic() > end:
+                self._met = False
+                return outcome
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from server import carrier
 from server.app import open_app
-from server.connection import Connection
+from server.connection import Afar, Connection
 from server.identity import new_token
 from server.journal import audit
 from server.remote import RemoteGate
@@ -147,6 +147,26 @@ async def test_who_asks_a_server_that_stops_is_answered_by_who_has_the_state_nex
             assert not (await known.call(CLI, "call_reject", rejected)).error
     async with opened(here) as house:
         await house.done("tenant_delete", tenant="t-grace")
+
+
+async def test_a_server_afar_that_answered_before_is_waited_for_and_another_is_not(
+    here: Settings, tmp_path: Path
+) -> None:
+    who = await tokens(here, "olivia")
+    async with served(tmp_path) as first:
+        known, new = (Afar(first.url, who["olivia"]) for _ in range(2))
+        assert not (await known.call(CLI, "tenant_list", {})).error
+        assert await first.stop() == 0
+        waiting = asyncio.create_task(known.call(CLI, "tenant_list", {}))
+        unmet = await new.call(CLI, "tenant_list", {})
+        refused(unmet, Code.UNAVAILABLE, "No server answers")
+        second = await serve(
+            "--config", str(tmp_path / "p.toml"), "--port", first.url.rpartition(":")[2]
+        )
+        assert not (await waiting).error
+        assert await second.stop() == 0
+        for gate in (known, new):
+            await gate.close()
 
 
 async def test_told_twice_it_ends_as_it_stands_and_loses_nothing(

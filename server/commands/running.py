@@ -63,9 +63,9 @@ async def connected(
     at most `most_grace_s` to finish in."""
     token, url = given_token(token), url or os.environ.get("PILOTHOUSE_URL")
     if url:
-        from server.remote import RemoteGate
+        from server.connection import Afar
 
-        remote = RemoteGate(url, token)
+        remote = Afar(url, token)
         try:
             yield remote
         finally:

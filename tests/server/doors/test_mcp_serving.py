@@ -205,13 +205,15 @@ def make_gate():
 
 async def main():
     await serve_stdio(make_gate, ALICE)
-    print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})), file=sys.stderr)
+    loaded = {name.partition(".")[0] for name in sys.modules} | {"tools.groups"} & set(sys.modules)
+    print(json.dumps(sorted(loaded)), file=sys.stderr)
 
 asyncio.run(main())
 """
 HEAVY = {
     "kubernetes", "boto3", "botocore", "duckdb", "duckdb_engine", "sqlalchemy", "fastapi",
     "cedarpy", "anthropic", "pandas", "numpy", "pyarrow", "moto", "aiohttp", "jsonschema", "yaml",
+    "tools.groups",
 }  # fmt: skip
 
 

@@ -223,6 +223,40 @@ async def test_a_refused_change_takes_the_others_back(ledger: Ledger) -> None:
     assert shelf.things == BEFORE
 
 
+async def test_what_is_made_inside_of_what_a_plan_makes_is_on_record_with_the_plan(
+    ledger: Ledger,
+) -> None:
+    assert Engine(ledger).first(UNDOABLE) == {"a", "c"}
+    assert Engine(ledger).first(FINAL) == {"a"}
+
+
+async def test_what_is_on_record_as_sent_and_was_not_is_not_asked_after_and_not_taken_back(
+    ledger: Ledger,
+) -> None:
+    shelf = Shelf(BEFORE)
+    shelf.refuses = {"a": ToolError(Code.PERMISSION_DENIED, "no")}
+    shelf.blind = True
+    for id in ("a", "c"):
+        await ledger.record("call", id, "sent")
+    engine = Engine(ledger, QUICK)
+    ended = await engine.carry_out(
+        "call", UNDOABLE, lambda ref: shelf, lambda *line: None, {}, {"a", "c"}
+    )
+    assert ended.state == "failed"
+    assert shelf.things == BEFORE
+
+
+async def test_a_crash_before_what_is_on_record_as_sent_was_sent_leaves_nothing(
+    ledger: Ledger,
+) -> None:
+    shelf = Shelf(BEFORE)
+    for id in ("a", "c"):
+        await ledger.record("call", id, "sent")
+    assert (await carry(ledger, shelf, UNDOABLE)).state == "failed"
+    assert shelf.things == BEFORE
+    assert shelf.applied == []
+
+
 async def test_what_somebody_else_changed_is_not_taken_for_ours_when_it_is_refused(
     ledger: Ledger,
 ) -> None:
