@@ -153,3 +153,35 @@ async def test_what_is_frozen_is_said_on_every_page_and_resumed_there(demo: Demo
         assert "calls_resume" not in seen
         await client.post("/", data=form | {"tool": "calls_resume"})
         assert "a fire drill" not in (await client.get("/")).text
+
+
+async def test_many_that_wait_are_searched_and_those_for_oneself_come_first(
+    demo: Demo, call: Any
+) -> None:
+    asked = [await call("olivia", "tenant_create", name=f"w-{n}", plan="free") for n in range(6)]
+    asked.append(await call("oscar", "tenant_create", name="oscars", plan="free"))
+    async with visitor(demo, "olivia") as client:
+        page = (await client.get("/approvals")).text
+        assert page.index("Create tenant oscars") < page.index("Waits for others")
+        assert page.index("Waits for others") < page.index("Create tenant w-0")
+        found = (await client.get("/approvals?text=create+w-3")).text
+        assert "Create tenant w-3" in found
+        assert "Create tenant w-2" not in found
+        assert "Nothing that waits is like that" in (await client.get("/approvals?text=none")).text
+        assert '<span class="count">1</span>' in (await client.get("/")).text
+    for one in asked:
+        await call("olivia", "call_reject", id=one["call_id"], reason="a test")
+
+
+async def test_the_log_of_the_run_before_is_read_as_text(demo: Demo) -> None:
+    path = "/workloads/globex/Deployment/importer"
+    async with visitor(demo, "olivia") as client:
+        page = (await client.get(path)).text
+        assert '<a href="?previous=1#logs">Read why it ended</a>' in page
+        log = await client.get(f"{path}/log?previous=1")
+        assert log.headers["content-type"].startswith("text/plain")
+        assert "fatal: no route to db:5432" in log.text
+        lines = (await client.get(f"{path}/log?previous=1&follow=1")).text.splitlines()
+        assert any("no route" in line and line.startswith("{") for line in lines)
+        missing = await client.get(f"{path}/log?container=none")
+        assert "has no container none" in missing.text
