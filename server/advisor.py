@@ -82,6 +82,7 @@ class Advisor:
         # Told of each suggestion that is new or has changed.
         self.changed: Callable[[Recommendation], None] = lambda one: None
         suggestions.moved = lambda one: self.changed(self._shown(one))
+        self.analysed = 0.0  # when the last time ended; 0 for not since the start
         self._due: datetime | None = None
         # What calls about a suggestion stand for, by tool: see `server/admission.py`.
         self.stands_for = {
@@ -269,6 +270,8 @@ class Advisor:
 
                     broke = RecommenderError("The run broke down.", "The server's log says why.")
                     await asyncio.shield(self.runs.end(run_id, seen={}, error=broke))
+            if record.state != "failed":
+                self.analysed = record.ended or now
             counts = record.recorded
             return Analysis(
                 status=record.state,

@@ -85,6 +85,8 @@ class App:
         bulkhead = Bulkhead(self.local_gate, limits.concurrent, self.rates.charge)
         self.gate: Gate = Counted(bulkhead, self.metrics, frozenset(catalog()))
         self.metrics.watch_tokens(self.identity.count)
+        if advisor := self.local_gate.advisor:
+            self.metrics.watch_analyses(lambda: advisor.analysed)
         self.agent = make_agent(self.settings.chat, self.gate, self.journal, self.identity.now)
         self.chat = Chat(self, self.links.store)
         self.identity.sign_in.note = self.note_sign_in

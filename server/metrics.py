@@ -47,6 +47,13 @@ class Metrics:
     def watch_tokens(self, count: Callable[[], float]) -> None:
         self._tokens.set_function(count)
 
+    def watch_analyses(self, ended: Callable[[], float]) -> None:
+        Gauge(
+            "pilothouse_analysis_ended_timestamp_seconds",
+            "When the last analysis ended that did not fail.",
+            registry=self.registry,
+        ).set_function(ended)
+
     def page(self, waiting: Mapping[str, int]) -> bytes:
         for state, count in waiting.items():
             self._waiting.labels(state).set(count)

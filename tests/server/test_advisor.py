@@ -212,6 +212,10 @@ async def test_the_platforms_status_tells_how_the_last_analysis_went(
     assert never.answer is not None
     assert "analysis" not in never.answer
     await rightsizing(house)
+    ended = "pilothouse_analysis_ended_timestamp_seconds"
+    assert house.app.metrics.registry.get_sample_value(ended) == pytest.approx(
+        datetime.now(UTC).timestamp(), abs=600
+    )
     member = await house.member(tenant, Role.USER)
     await house.call(member, "recommendation_analyze")
     told = await house.call(OLIVIA, "platform_status")
