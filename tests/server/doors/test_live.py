@@ -294,6 +294,13 @@ async def test_a_reader_over_http_1_0_is_told_the_same_without_chunks(server: Se
     writer.close()
 
 
+async def test_who_only_asks_whether_there_are_events_is_not_kept(server: Server) -> None:
+    async with httpx.AsyncClient(base_url=server.url, timeout=10) as client:
+        answer = await client.head("/api/v1/events", headers={"authorization": "Bearer ada"})
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert not answer.content
+
+
 async def test_who_asks_too_often_may_still_listen(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

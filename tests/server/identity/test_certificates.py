@@ -1,5 +1,6 @@
 """Services that come with a certificate, over real TLS."""
 
+import asyncio
 import datetime as dt
 import ipaddress
 import ssl
@@ -130,6 +131,19 @@ async def test_the_certificates_name_says_who_calls_through_every_door(
             me = (await http.get("/api/v1/caller")).json()
             assert me["subject"] == "old-service"
             assert not me.get("agent")
+            async with http.stream("GET", "/api/v1/events") as events, asyncio.timeout(10):
+                lines = events.aiter_lines()
+                await anext(lines)
+                it.app.events.publish("call", {"text": "x" * 100_000})
+                told = [line async for line in _until(lines, "data: ")][-1]
+                assert told == f'data: {{"text":"{"x" * 100_000}"}}'
+
+
+async def _until(lines: AsyncIterator[str], start: str) -> AsyncIterator[str]:
+    async for line in lines:
+        yield line
+        if line.startswith(start):
+            return
 
 
 async def test_nobody_is_let_in_by_another_name_another_ca_or_no_certificate(
