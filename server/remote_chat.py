@@ -51,7 +51,9 @@ class ChatGate(RemoteGate):
     async def ask_house(self, method: str, **given: Any) -> Any:
         """Raises `ToolError`."""
         headers = {"Authorization": f"Bearer {self.token}"}
-        answer = await self._send("POST", f"/house/{method}", headers=headers, json=given)
+        answer = await self._send(
+            "POST", f"/house/{method}", headers=headers, json=given, timeout=SILENT_S
+        )
         return self._page(answer).get("result")
 
     async def watch(self) -> AsyncIterator[dict[str, Any]]:

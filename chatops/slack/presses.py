@@ -1,5 +1,6 @@
 """Buttons and forms: each is a call through the gate as whoever pressed it, and nothing more."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -14,6 +15,7 @@ from tools.calls import Caller, Problem, ToolInfo
 from tools.errors import Code, ToolError
 
 DIFF_BLOCKS = 90
+CHECK_S = 2.0  # of the three that Slack waits in
 
 
 class Presses:
@@ -58,10 +60,11 @@ class Presses:
         if view["callback_id"] != "tool":
             return {}
         try:
-            if not (caller := await self._caller(body)):
-                return {}
-            tool = await self._tool(caller, json.loads(view["private_metadata"])["tool"])
-        except ToolError:  # said when it is carried out
+            async with asyncio.timeout(CHECK_S):
+                if not (caller := await self._caller(body)):
+                    return {}
+                tool = await self._tool(caller, json.loads(view["private_metadata"])["tool"])
+        except (ToolError, TimeoutError):  # said when it is carried out
             return {}
         return modals.filled(tool, view["state"]["values"])[1]
 
