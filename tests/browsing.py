@@ -35,12 +35,13 @@ def need_chromium() -> None:
 
 
 async def signed_in(browser: "Browser", url: str, token: str, **options: Any) -> "Page":
-    """A page of a browser of its own, in which somebody signed in."""
+    """A page of a browser of its own, in which somebody signed in; with a `storage_state`, before."""
     context = await browser.new_context(base_url=url, **options)
     context.set_default_timeout(PATIENCE_MS)
     page = await context.new_page()
     await page.goto("/")
-    await page.get_by_label("Your token").fill(token)
-    await page.get_by_role("button", name="Sign in").click()
+    if "storage_state" not in options:
+        await page.get_by_label("Your token").fill(token)
+        await page.get_by_role("button", name="Sign in").click()
     await page.get_by_role("heading", name="Now").wait_for()
     return page

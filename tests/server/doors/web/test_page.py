@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 AXE = Path(__file__).parents[4] / ".node" / "node_modules" / "axe-core" / "axe.min.js"
+# The cookies of who has signed in once.
+SIGNED_IN: dict[str, Any] = {}
 VIEWS = (
     "/", "/approvals", "/recommendations", "/tenants", "/tenants/acme", "/workloads",
     "/workloads/acme/Deployment/api", "/jobs", "/audit",
@@ -28,7 +30,9 @@ async def people(demo: Demo, chromium: "Browser") -> AsyncIterator[Any]:
     pages: list[Page] = []
 
     async def enter(who: str, **options: Any) -> "Page":
-        page = await signed_in(chromium, demo.url, demo.tokens[who], **options)
+        before = {"storage_state": SIGNED_IN[who]} if who in SIGNED_IN else {}
+        page = await signed_in(chromium, demo.url, demo.tokens[who], **before, **options)
+        SIGNED_IN[who] = await page.context.storage_state()
         page.on("console", lambda said: said.type == "error" and print(said.text))
         pages.append(page)
         return page
