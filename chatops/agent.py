@@ -204,7 +204,7 @@ class _Turn:
                 await box.run(said.uses)
             finally:  # a call without its result would end the conversation for good
                 round += [answered, {"role": "user", "content": box.results(said.uses)}]
-            if self.spent.tokens >= self.limits.tokens:
+            if self.spent.charged >= self.limits.tokens:
                 return "budget"
             # One more answer, of what was found, and no more calls.
             last = box.exhausted

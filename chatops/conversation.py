@@ -24,6 +24,11 @@ class Spent(BaseModel):
     def tokens(self) -> int:
         return self.input_tokens + self.output_tokens
 
+    @property
+    def charged(self) -> int:
+        """What counts against the turn's budget: the cache gives at a tenth of the price."""
+        return self.tokens - self.cached_tokens * 9 // 10
+
 
 class Configuration(BaseModel):
     """A manifest, tried out dry: `changes` are its diff, `error` why the cluster refuses it.

@@ -282,6 +282,20 @@ async def test_a_turn_has_so_many_tokens(gate: Scripted, claude: AnthropicServer
     assert reply.spent.tokens >= 500
 
 
+async def test_what_is_read_from_the_cache_takes_a_tenth_of_a_turn(
+    gate: Scripted, claude: AnthropicServer
+) -> None:
+    claude.play(*[uses(GET)] * 2, says("Fine."))
+    reply = await talking(gate, claude).ask(ANN)
+    spent = reply.spent
+    assert spent.cached_tokens > 0.5 * spent.input_tokens
+    assert spent.charged == spent.tokens - spent.cached_tokens * 9 // 10
+    # The same again, with less than was read, and more than is charged: it comes to its end.
+    claude.play(*[uses(GET)] * 2, says("Fine."))
+    reply = await talking(gate, claude, tokens=(spent.charged + spent.tokens) // 2).ask(ANN)
+    assert (reply.stopped, reply.text) == ("", "Fine.")
+
+
 async def test_an_answer_that_got_too_long_says_so_and_calls_nothing(
     talk: Talking, gate: Scripted, claude: AnthropicServer
 ) -> None:
