@@ -14,7 +14,7 @@ from tests.bench.processes import ROOT, World
 from tests.lodging import deployment
 
 READERS, WRITES, APART_S = 1000, 20, 0.5
-PAIRS, READS, PAUSE_S = 7, 20, 0.5
+PAIRS, IN_A_GO, READS, PAUSE_S = 7, 4, 20, 0.5
 TOLD_S = 120.0
 
 
@@ -36,12 +36,14 @@ async def live(here: World) -> list[Figure]:
         await here.call("workload_scale", tenant=tenant, name="web", replicas=replicas)
 
     async def read() -> None:
-        for _ in range(READS):
+        for _ in range(IN_A_GO * READS):
             await here.call("workload_list", tenant=tenant)
 
     async def mixed() -> None:
-        await scale()
-        await read()
+        for n in range(IN_A_GO * READS):
+            if n % READS == 0:
+                await scale()
+            await here.call("workload_list", tenant=tenant)
 
     async with _readers(here) as readers:
         await readers.say(f"connect {READERS}")
