@@ -21,10 +21,12 @@ async def calls(id: str | None, filters: Mapping[str, Any], json: bool, **where:
             (show_json if json else _show_record)(record)
             return 0
         answer = must_have(await gate.call(caller(), "call_list", filters))
+    if not json and answer.get("frozen"):
+        err.print(f"Frozen, nothing is carried out until `pilothouse resume`. {answer['frozen']}")
     if json:
         show_json(answer)
     elif answer.get("calls"):
-        show_rows(answer["calls"])
+        show_rows([{n: v for n, v in row.items() if n != "may"} for row in answer["calls"]])
         if answer.get("next"):
             err.print(f"There are more: --next {answer['next']}", style="dim")
     else:
