@@ -133,17 +133,23 @@ class Records:
             for k, v in fields.items()
         }
         sealed = self.journal.vault.sealed(calls, {"id": id, **plain})
-        statement = (
-            sa.update(calls)
-            .where(calls.c.id == id, calls.c.state.in_([s.value for s in come_from]))
-            .values(sealed | {"state": to.value, "updated": self.clock()})
-            .returning(calls.c.id)
+        there = sa.select(calls.c.id).where(
+            calls.c.id == id, calls.c.state.in_([s.value for s in come_from])
         )
+        statement = sa.update(calls).where(calls.c.id == id)
+        del sealed["id"]  # to write what is indexed, DuckDB writes the whole row anew
+        values = sealed | {"state": to.value, "updated": self.clock()}
 
         def work(connection: sa.Connection) -> bool:
             if along:
                 along(connection)
-            return bool(connection.execute(statement).all())
+            # So it does for an update that tells what it moved. The row is ours from here: nobody
+            # else has the database, or it is locked.
+            ours = connection.dialect.name == "duckdb"
+            if not connection.execute(there if ours else there.with_for_update()).all():
+                return False
+            connection.execute(statement, values)
+            return True
 
         moved = await self.journal.run(work)
         if moved:
