@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from tools.visible import visible
+
 Block: TypeAlias = dict[str, Any]
 
 SECTION, HEADER, BUTTON, FIELD = 3000, 150, 75, 2000
@@ -15,7 +17,8 @@ MORE = "…"
 
 def escape(text: Any) -> str:
     """Text that Slack shows as it is: no link, no mention, no mark-up of its own."""
-    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = visible(str(text))
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def cut(text: str, most: int, more: str = MORE) -> str:

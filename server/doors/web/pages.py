@@ -87,6 +87,7 @@ class Pages:
         self.environment = Environment(
             loader=PackageLoader("server.doors.web"),
             autoescape=True,
+            finalize=words.shown,
             trim_blocks=True,
             lstrip_blocks=True,
         )

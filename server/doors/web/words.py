@@ -7,6 +7,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from tools.visible import visible
+
 MOST_VALUE = 400
 
 # How a state is called, and how it is coloured.
@@ -86,6 +88,12 @@ def state(word: str) -> str:
 
 def tone(word: str) -> str:
     return STATES.get(word, ("", "off"))[1]
+
+
+def shown(anything: Any) -> Any:
+    """Whatever stands on a page: nothing in a text hides, or turns the order of what is beside."""
+    bare = isinstance(anything, str) and not isinstance(anything, Markup)
+    return visible(anything) if bare else anything
 
 
 def value(anything: Any) -> str:
