@@ -17,8 +17,8 @@ MORE = "…"
 
 def escape(text: Any) -> str:
     """Text that Slack shows as it is: no link, no mention, no mark-up of its own."""
-    text = visible(str(text))
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    shown = visible(str(text))
+    return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def cut(text: str, most: int, more: str = MORE) -> str:

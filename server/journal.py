@@ -10,14 +10,18 @@ import asyncio
 import json
 import os
 import queue
+import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from tools.errors import Code, ToolError
@@ -26,6 +30,10 @@ if TYPE_CHECKING:
     from server.vault import Vault
 
 T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+LONG_LOG = 16 << 20
+FOLD_AGAIN_S = 60.0
 
 metadata = sa.MetaData()
 sa.dialects.registry.register("duckdb", "server.dialect", "Dialect")
@@ -155,6 +163,9 @@ class Journal:
     def __init__(self, engine: sa.Engine, vault: "Vault") -> None:
         self.engine = engine
         self.vault = vault
+        file = engine.url.database if engine.dialect.name == "duckdb" else None
+        self._log = Path(f"{file}.wal") if file else None
+        self._fold_again = 0.0
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._drain, name="journal", daemon=True)
         self._thread.start()
@@ -173,7 +184,9 @@ class Journal:
         try:
             # One connection for the one thread: DuckDB's locks are the process's, not ours. What is
             # begun on it is ended by us, so that nothing is left to be rolled back.
-            engine = sa.create_engine(url, poolclass=sa.pool.StaticPool, pool_reset_on_return=None)
+            engine = sa.create_engine(
+                url, poolclass=sa.pool.StaticPool, pool_reset_on_return=None, **_unhurried(url)
+            )
             journal = cls(engine, vault or Vault([os.urandom(32)]))
         except sa.exc.ArgumentError as error:  # or no such kind of database
             raise ToolError(
@@ -229,8 +242,25 @@ class Journal:
                 for item in batch:
                     if not self._together([item]):
                         item.fail()
+            self._fold_log()
             if last:
                 return
+
+    def _fold_log(self) -> None:
+        """Write what is in DuckDB's log into its file, once it is long. DuckDB would do so by
+        itself, but where there is no room for it, it gives up the whole database: nothing could be
+        read any more, not even after a restart."""
+        if self._log is None or monotonic() < self._fold_again or not self._log.exists():
+            return
+        try:
+            length = self._log.stat().st_size
+            if length > LONG_LOG and shutil.disk_usage(self._log.parent).free > 3 * length:
+                with self.engine.connect() as connection:
+                    connection.connection.cursor().execute("checkpoint")
+        except Exception as error:  # the driver's own, which are no others' kind
+            log.error("the journal's log cannot be folded", why=str(error)[:300])
+            self.engine.dispose()
+            self._fold_again = monotonic() + FOLD_AGAIN_S
 
     def _together(self, batch: "list[_Work]") -> bool:
         try:
@@ -238,6 +268,8 @@ class Journal:
                 results = [item.work(connection) for item in batch]
         except Exception as error:
             batch[0].error = error
+            if "has been invalidated" in str(error):
+                self.engine.dispose()  # and the next one opens it anew
             return False
         for item, result in zip(batch, results, strict=True):
             item.succeed(result)
@@ -299,6 +331,12 @@ class _Work:
 
         with suppress(RuntimeError):  # the loop was closed under a caller that has gone
             self._loop.call_soon_threadsafe(unless_gone)
+
+
+def _unhurried(url: str) -> dict[str, Any]:
+    """What DuckDB is to be told: its log is ours to fold."""
+    config = {"config": {"checkpoint_threshold": "1TB"}}
+    return {"connect_args": config} if sa.make_url(url).get_backend_name() == "duckdb" else {}
 
 
 def _cannot_write(said: str) -> str:

@@ -176,15 +176,18 @@ def again(place: Path, *options: str) -> None:
     subprocess.run(["mount", "-o", ",".join(("remount", *options)), str(place)], check=True)
 
 
+# On the larger there is room for the log of what was written, but not for a checkpoint of it.
+@pytest.mark.parametrize(("megabytes", "each"), [(3, 10_000), (24, 100_000)])
 async def test_on_a_full_disk_writes_are_refused_and_reads_answered_and_nothing_is_lost(
-    small: Path,
+    small: Path, megabytes: int, each: int
 ) -> None:
+    again(small, f"size={megabytes}m")
     journal, records = await state(small)
     log = Audit(journal, lambda: NOON, small / anchors.FILE)
     await log.start()
     acknowledged = []
     for n in range(500):
-        one = call(f"c{n}").model_copy(update={"result": {"log": os.urandom(10_000).hex()}})
+        one = call(f"c{n}").model_copy(update={"result": {"log": os.urandom(each).hex()}})
         try:
             await records.add(one)
         except ToolError:
@@ -197,7 +200,7 @@ async def test_on_a_full_disk_writes_are_refused_and_reads_answered_and_nothing_
     assert await records.find("c0") is not None
     log.note(caller=OLIVIA, tool="t", tenant="", policy="", duration_ms=1,
              outcome=call("x").outcome())  # fmt: skip
-    again(small, "size=30m")
+    again(small, "size=90m")
     await records.add(call("after"))
     await log.stop()
     assert (await verified(journal, small / anchors.FILE)).faults == []

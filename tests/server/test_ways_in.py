@@ -1,12 +1,14 @@
 """Ways in that were tried, and are none."""
 
 import asyncio
+import csv
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -14,6 +16,7 @@ import sqlalchemy as sa
 
 from server import serving as listening
 from server.app import App
+from server.commands.auditing import export
 from server.commands.serving import serving
 from server.doors.web.sessions import COOKIE, Sessions
 from server.identity import Identity, new_token
@@ -159,3 +162,21 @@ async def test_a_followed_log_ends_when_its_reader_may_no_longer(
         assert ended.value.code is Code.PERMISSION_DENIED
         outcome = await home.call(home.user, "job_list", tenant=home.tenant)
         assert outcome.state is State.SUCCEEDED
+
+
+async def test_no_name_of_a_tool_is_a_formula_in_an_exported_trail(
+    tmp_path: Path, practice: Any
+) -> None:
+    async with served(tmp_path, practice) as (app, url):
+        token = await token_of(app, "olivia")
+        headers = {"authorization": f"Bearer {token}"}
+        async with httpx.AsyncClient(base_url=url, headers=headers) as http:
+            for name in ("=cmd|calc", "@SUM(A1)", "\n=1+1", "＝1"):
+                await http.post(f"/api/v1/tools/{quote(name)}", json={})
+            local = app.settings.state
+            out = tmp_path / "trail.csv"
+            where = {"url": url, "token": token, "state": local, "kubeconfig": None}
+            await export(out, "csv", {}, **where)
+            cells = [cell for row in csv.reader(out.open()) for cell in row]
+            assert "'=cmd|calc" in cells
+            assert not [cell for cell in cells if cell.strip().startswith(("=", "@", "＝"))]
