@@ -78,10 +78,11 @@ class Admission:
         tool = self.tools[name]
         if _switched_off(caller, tool):
             return "denied"
+        does = ""
         if doing in self.stands_for:  # what it stands for is about the tenant
             tool = replace(tool, scope="tenant")
         elif doing in self.tools:
-            tool = _as(tool, self.tools[doing])
+            tool, does = _as(tool, self.tools[doing]), doing
         takes_one = "tenant" in tool.arguments.model_fields or (
             name in self.stands_for and not doing
         )
@@ -90,8 +91,8 @@ class Admission:
             fates = [self.foresee(caller, name, one, doing) for one in caller.grants]
             return min(fates, key=FATES.index, default="denied")
         grant = caller.grants.get(about)
-        situation = self._situation(caller, tool, about, grant.uid if grant else "")
-        if not self.policy.ask("call", caller, tool, situation).allowed:
+        situation = self._situation(caller, tool, about, grant.uid if grant else "", does)
+        if not self._verdict("call", caller, tool, situation).allowed:
             return "denied"
         if tool.effect is not Effect.WRITE:
             return "ahead"
@@ -100,10 +101,10 @@ class Admission:
             destructive=tool.destructive,
             sole_operator=self.sole_operator and self.operators() == 1,
         )
-        if self.policy.ask("unattended", caller, tool, planned).allowed:
+        if self._verdict("unattended", caller, tool, planned).allowed:
             return "ahead"
         person = caller.model_copy(update={"agent": False, "subject": caller.person})
-        alone = self.policy.ask("confirm", person, tool, planned).allowed
+        alone = self._verdict("confirm", person, tool, planned).allowed
         return "confirmed" if alone else "approved"
 
     async def admit(self, caller: Caller, name: str, arguments: Mapping[str, Any]) -> Asked:
@@ -112,7 +113,7 @@ class Admission:
         if tool is None or _switched_off(caller, tool):
             raise unknown_tool(name, self.tools.values(), caller)
         raw = {k: v for k, v in arguments.items() if v is not None}
-        tool, about = await self._judged(caller, tool, raw)
+        tool, about, does = await self._judged(caller, tool, raw)
         if about is None:
             about = raw.get("tenant", "") if "tenant" in tool.arguments.model_fields else ""
             if not about and tool.scope == "tenant" and not caller.operator:
@@ -120,8 +121,8 @@ class Admission:
                 raw = raw | {"tenant": about} if about else raw
         about = about if isinstance(about, str) else ""
         tenant = await self.tenants.find(about) if about else None
-        situation = self._situation(caller, tool, about, tenant.uid if tenant else "")
-        verdict = self.policy.ask("call", caller, tool, situation)
+        situation = self._situation(caller, tool, about, tenant.uid if tenant else "", does)
+        verdict = self._verdict("call", caller, tool, situation)
         if not verdict.allowed:
             raise not_yours(caller, tool, situation, verdict)
         try:
@@ -135,7 +136,7 @@ class Admission:
     async def again(self, caller: Caller, call: Call) -> Asked:
         """A recorded call, as it looks to this caller now. Raises `ToolError`."""
         tool, situation, tenant = await self._now(caller, call)
-        verdict = self.policy.ask("call", caller, tool, situation)
+        verdict = self._verdict("call", caller, tool, situation)
         if not verdict.allowed:
             raise not_yours(caller, tool, situation, verdict)
         return Asked(caller, tool, Arguments(), call.arguments, tenant, situation, verdict)
@@ -157,7 +158,18 @@ class Admission:
             own=caller.person == call.caller.person,
             sole_operator=self.sole_operator and self.operators() == 1,
         )
-        return self.policy.ask(question, caller, tool, situation)
+        return self._verdict(question, caller, tool, situation)
+
+    def _verdict(
+        self, question: Question, caller: Caller, tool: Tool, situation: Situation
+    ) -> Verdict:
+        """What is forbidden may not come as a recommendation or as an undoing either."""
+        verdict = self.policy.ask(question, caller, tool, situation)
+        first = self.tools.get(situation.does)
+        if verdict.allowed and first and tool.effect is Effect.WRITE:
+            as_first = self.policy.ask(question, caller, first, situation)
+            return as_first if as_first.forbidden else verdict
+        return verdict
 
     async def _now(self, caller: Caller, call: Call) -> tuple[Tool, Situation, TenantRef | None]:
         tool = self.tools.get(call.tool)
@@ -165,13 +177,13 @@ class Admission:
             raise ToolError(
                 Code.FAILED_PRECONDITION, f"There is no tool {call.tool} any more.", "Reject it."
             )
-        tool, about = await self._judged(caller, tool, call.arguments)
+        tool, about, does = await self._judged(caller, tool, call.arguments)
         if about is None:
             about = call.tenant if tool.scope == "tenant" else ""
         tenant = await self.tenants.find(about) if about else None
         if tenant is not None and call.tenant_uid and tenant.uid != call.tenant_uid:
             tenant = None  # another tenant has the name now
-        situation = self._situation(caller, tool, about, tenant.uid if tenant else "")
+        situation = self._situation(caller, tool, about, tenant.uid if tenant else "", does)
         return tool, situation, tenant
 
     async def _must_be_there(self, name: str) -> None:
@@ -183,26 +195,29 @@ class Admission:
 
     async def _judged(
         self, caller: Caller, tool: Tool, raw: Mapping[str, Any]
-    ) -> tuple[Tool, str | None]:
-        """The tool as what it stands for, and then the tenant that it is about."""
+    ) -> tuple[Tool, str | None, str]:
+        """The tool as what it stands for; then the tenant that it is about, and that one's name."""
         if tool.name not in self.stands_for:
-            return tool, None
+            return tool, None, ""
         try:
             which = tool.arguments.model_validate(raw)
         except ValidationError:
-            return tool, None  # and refused for it, once it is known that they may ask
+            return tool, None, ""  # and refused for it, once it is known that they may ask
         name, tenant = await self.stands_for[tool.name](caller, which.id)  # type: ignore[attr-defined]
         first = self.tools.get(name)
         if first is None:
-            return tool, tenant
-        return _as(tool, first), tenant if first.scope == "tenant" else ""
+            return tool, tenant, ""
+        return _as(tool, first), tenant if first.scope == "tenant" else "", name
 
-    def _situation(self, caller: Caller, tool: Tool, about: str, uid: str) -> Situation:
+    def _situation(
+        self, caller: Caller, tool: Tool, about: str, uid: str, does: str = ""
+    ) -> Situation:
         return Situation(
             tenant=about,
             role=_role(caller, tool, about, uid),
             protected=self.backends.protected(about),
             elicited=caller.door == "mcp-elicitation",
+            does=does,
         )
 
 

@@ -16,19 +16,23 @@ class PolicyError(Exception):
 
 
 class Verdict(NamedTuple):
-    """`policy` names what decided: the policies' ids, or why nothing permitted it."""
+    """`policy` names what decided: the policies' ids, or why nothing permitted it. `forbidden`: not
+    for want of a permit, but by a `forbid` or an error."""
 
     allowed: bool
     policy: str
+    forbidden: bool = False
 
 
 class Situation(NamedTuple):
-    """What a question is asked about. The last four are asked of plans only."""
+    """What a question is asked about: `does` is the tool that a call stands for, "" for itself. The
+    last four are asked of plans only."""
 
     tenant: str = ""
     role: Role | None = None
     protected: bool = False
     elicited: bool = False
+    does: str = ""
     undo: str = "exact"
     destructive: bool = False
     own: bool = True
@@ -91,6 +95,7 @@ class Policy:
             "covers": role is not None and role.covers(what[3]),
             "protected": situation.protected,
             "elicited": situation.elicited,
+            "does": situation.does or what[0],
         }
         if question != "call":
             context |= {
@@ -116,9 +121,10 @@ class Policy:
         )
         if result.diagnostics.errors:
             # Cedar skips a policy that fails, and with it perhaps the one that forbids.
-            return Verdict(False, f"error: {'; '.join(map(str, result.diagnostics.errors))}")
+            return Verdict(False, f"error: {'; '.join(map(str, result.diagnostics.errors))}", True)
         named = ", ".join(self._names.get(r, r) for r in result.diagnostics.reasons)
-        return Verdict(result.allowed, named or "nothing permits it")
+        forbidden = not result.allowed and bool(named)
+        return Verdict(result.allowed, named or "nothing permits it", forbidden)
 
 
 def _ids(policies: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ import pytest
 from recommender.answers import Limits
 from recommender.prometheus import Prometheus
 from server.doors.pictures import picture
+from server.policy import Policy
 from server.sandbox.prometheus import PracticePrometheus
 from server.sandbox.usage import Life
 from tests.conftest import Kube
@@ -361,6 +362,49 @@ async def test_what_did_harm_is_taken_back_by_itself_where_the_policy_says_so(
     named = Caller.of("recommender", operator=True, agent=True, door="mcp")
     again = await house.call(named, "call_undo", id=undo)
     assert again.state is not State.SUCCEEDED
+
+
+def forbidding(house: House, what: str) -> None:
+    text = files("server").joinpath("policy.cedar").read_text()
+    house.app.local_gate.admission.policy = Policy(f'{text}\n@id("not-now") forbid {what};')
+
+
+async def test_what_the_policy_forbids_does_not_come_as_a_recommendation_either(
+    house: House,
+) -> None:
+    id = await rightsizing(house)
+    named = 'when { resource.name == "workload_resize" }'
+    forbidding(house, f'(principal, action == Action::"approve", resource) {named}')
+    waits = await house.call(AGENT, "recommendation_apply", id=id)
+    assert waits.state.waiting, waits
+    denied = await house.call(OSCAR, "call_approve", id=waits.call_id)
+    assert denied.error
+    assert denied.error.code is Code.PERMISSION_DENIED
+    await house.call(OLIVIA, "call_reject", id=waits.call_id, reason="not now")
+    forbidding(house, f'(principal, action == Action::"call", resource) {named}')
+    denied = await house.call(OLIVIA, "recommendation_apply", id=id)
+    assert denied.error
+    assert denied.error.code is Code.PERMISSION_DENIED
+    rejected = await house.call(OLIVIA, "recommendation_reject", id=id)
+    assert rejected.state is State.SUCCEEDED, rejected.error
+
+
+async def test_what_the_policy_forbids_is_not_undone_either_and_a_policy_can_say_which_is_meant(
+    house: House,
+) -> None:
+    id = await rightsizing(house)
+    done = await house.call(OLIVIA, "recommendation_apply", id=id)
+    assert done.state is State.SUCCEEDED, done.error
+    always = '(principal, action == Action::"call", resource)'
+    undoing = 'resource.name == "call_undo" && context.does =='
+    for what in ('resource.name == "workload_resize"', f'{undoing} "workload_resize"'):
+        forbidding(house, f"{always} when {{ {what} }}")
+        denied = await house.call(OLIVIA, "call_undo", id=done.call_id)
+        assert denied.error
+        assert denied.error.code is Code.PERMISSION_DENIED
+    forbidding(house, f'{always} when {{ {undoing} "workload_scale" }}')
+    undone = await house.call(OLIVIA, "call_undo", id=done.call_id)
+    assert undone.state is State.SUCCEEDED, undone.error
 
 
 async def test_without_an_answer_from_prometheus_what_is_known_stays_and_that_is_said(
