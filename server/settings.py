@@ -191,7 +191,7 @@ class Limits(Part):
         description="requests of one caller in a second, over five; 0: as many as they like",
     )
     share: float = Field(
-        0.25,
+        0.1,
         gt=0,
         le=1,
         description="of the server's time, what one caller may take while others ask, over five "
