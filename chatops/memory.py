@@ -29,7 +29,7 @@ talks = sa.Table(
     sa.Column("subject", sa.Text, nullable=False),
     sa.Column("person", sa.Text, nullable=False),
     sa.Column("thread", sa.Text, nullable=False),
-    sa.Column("used", sa.Float, nullable=False),
+    sa.Column("used", sa.Double, nullable=False),
     sa.Column("said", sa.Text, nullable=False),
 )
 
@@ -96,7 +96,6 @@ class Memory:
         self.under_way: dict[str, Talk] = {}
 
     async def open(self) -> None:
-        await self._run(lambda c: metadata.create_all(c))
         await self._run(lambda c: c.execute(sa.delete(talks).where(self._old())) and None)
 
     async def claim(self, caller: Caller, id: str = "", thread: str = "") -> Talk:

@@ -142,8 +142,15 @@ alter table chat_cards alter column posted type double precision;
 alter table chat_alerts alter column updated type double precision
 """)
 
+_talks = _sql("""
+create table if not exists chat_talks (
+    id text not null, subject text not null, person text not null, thread text not null,
+    used double precision not null, said text not null);
+alter table chat_talks alter column used type double precision
+""")
+
 # Numbered by their place; each is applied once.
-MIGRATIONS: Sequence[Migration] = (_first, _chained, _rooms)
+MIGRATIONS: Sequence[Migration] = (_first, _chained, _rooms, _talks)
 
 
 def migrate(connection: sa.Connection) -> None:
