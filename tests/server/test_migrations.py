@@ -24,7 +24,8 @@ OURS = " table_schema in ('main', 'public')"
 # What an earlier version kept, beside the tables of the journal.
 LINKED = datetime(2026, 11, 20, 12, 0, 42, tzinfo=UTC).timestamp()
 BEFORE = (
-    'create table chat_people ("user" text primary key, subject text not null, linked float)',
+    'create table if not exists chat_people ("user" text primary key, subject text not null, '
+    "linked float)",
     f"insert into chat_people values ('U1', 'olivia', {LINKED})",
     "alter table chat_people alter column linked set not null",
 )
