@@ -35,6 +35,7 @@ class Asked:
         return self.situation.tenant
 
 
+UNDO = "call_undo"
 # What becomes of a call: it goes ahead, waits for whom it is asked for, waits for somebody else, or
 # is denied. Who may do the most comes first.
 Fate = Literal["ahead", "confirmed", "approved", "denied"]
@@ -163,10 +164,11 @@ class Admission:
     def _verdict(
         self, question: Question, caller: Caller, tool: Tool, situation: Situation
     ) -> Verdict:
-        """What is forbidden may not come as a recommendation or as an undoing either."""
+        """What is forbidden may not come as a recommendation either. Taking it back is not held up
+        by what holds up doing it: a policy says so by `does`, if that is meant."""
         verdict = self.policy.ask(question, caller, tool, situation)
         first = self.tools.get(situation.does)
-        if verdict.allowed and first and tool.effect is Effect.WRITE:
+        if verdict.allowed and first and tool.effect is Effect.WRITE and tool.name != UNDO:
             as_first = self.policy.ask(question, caller, first, situation)
             return as_first if as_first.forbidden else verdict
         return verdict

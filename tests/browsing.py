@@ -42,6 +42,6 @@ async def signed_in(browser: "Browser", url: str, token: str, **options: Any) ->
     await page.goto("/")
     if "storage_state" not in options:
         await page.get_by_label("Your token").fill(token)
-        await page.get_by_role("button", name="Sign in").click()
+        await page.get_by_role("button", name="Sign in", exact=True).click()
     await page.get_by_role("heading", name="Now").wait_for()
     return page
