@@ -9,7 +9,7 @@ demo: .venv
 	$(BIN)/pilothouse demo
 
 test: .venv
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
 # What takes long to show, whole; the tests have a short cut of each.
 soak: .venv

@@ -20,6 +20,20 @@ if TYPE_CHECKING:
 
 
 ROOT = Path(__file__).parents[1]
+# Tests of these folders share what is dear to start: they run one after another in one process.
+ROOMS = ("tests/server/doors/web/",)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadFileScheduling
+
+    class Rooms(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return next((room for room in ROOMS if file.startswith(room)), file)
+
+    return Rooms(config, log)
 
 
 @pytest.fixture(scope="session")
