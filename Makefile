@@ -13,7 +13,7 @@ test: .venv
 
 # What takes long to show, whole; the tests have a short cut of each.
 soak: .venv
-	PILOTHOUSE_TEST_SOAK=1 $(BIN)/python -m pytest tests/soak
+	PILOTHOUSE_TEST_SOAK=1 $(BIN)/python -m pytest --tb=native tests/soak
 
 check: .venv
 	$(BIN)/ruff check .
