@@ -23,6 +23,8 @@ from recommender.queries import STEP
 if TYPE_CHECKING:
     import duckdb
 
+# DuckDB's log is folded into the file that often: a week that is read once, not every few pieces.
+LOG = "64MB"
 VERSION = "1"
 DAY = 86_400.0
 WIDTH = int(DAY / STEP)
@@ -96,7 +98,12 @@ class History:
 
         try:
             self._db = duckdb.connect(
-                str(path), config={"memory_limit": f"{memory_mb}MB", "threads": 2}
+                str(path),
+                config={
+                    "memory_limit": f"{memory_mb}MB",
+                    "threads": 2,
+                    "checkpoint_threshold": LOG,
+                },
             )
         except duckdb.IOException as error:
             raise RecommenderError(
