@@ -15,6 +15,7 @@ import structlog
 
 from server import anchors, chain
 from server.journal import Journal, audit, calls, insert
+from server.records import Call
 from tools.calls import Caller, Outcome, Problem, State
 from tools.errors import ToolError
 
@@ -104,6 +105,19 @@ class Audit:
             state=outcome.state.value,
             code=outcome.error.code.value if outcome.error else "",
             duration_ms=round(float(duration_ms), 3),
+        )
+
+    def note_call(self, caller: Caller, call: Call, outcome: Outcome, took_ms: float) -> None:
+        """With what was decided about a call: that it waits, or how it ended."""
+        self.note(
+            caller=caller,
+            tool=call.tool,
+            tenant=call.tenant,
+            tenant_uid=call.tenant_uid,
+            outcome=outcome,
+            decision=call.decision or ("unattended" if call.expires is None else ""),
+            policy=call.policy,
+            duration_ms=took_ms,
         )
 
     @asynccontextmanager

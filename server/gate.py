@@ -498,7 +498,7 @@ class LocalGate:
 
     def _put_end(self, call: Call) -> None:
         took = (self.records.clock() - call.created).total_seconds() * 1000
-        self._put(call.caller, call, call.outcome(), took)
+        self.audit.note_call(call.caller, call, call.outcome(), took)
 
     def _note(
         self,
@@ -513,7 +513,7 @@ class LocalGate:
         took = (time.perf_counter() - began) * 1000
         if call:
             if not outcome.state.ended:  # else it is on record since it ended
-                self._put(caller, call, outcome, took)
+                self.audit.note_call(caller, call, outcome, took)
             return
         tenant = asked.tenant_name if asked else arguments.get("tenant", "")
         self.audit.note(
@@ -524,19 +524,6 @@ class LocalGate:
             outcome=outcome,
             policy=asked.verdict.policy if asked else "",
             duration_ms=took,
-        )
-
-    def _put(self, caller: Caller, call: Call, outcome: Outcome, took_ms: float) -> None:
-        """On record, with what was decided about a call: that it waits, or how it ended."""
-        self.audit.note(
-            caller=caller,
-            tool=call.tool,
-            tenant=call.tenant,
-            tenant_uid=call.tenant_uid,
-            outcome=outcome,
-            decision=call.decision or ("unattended" if call.expires is None else ""),
-            policy=call.policy,
-            duration_ms=took_ms,
         )
 
 
